@@ -1,0 +1,54 @@
+import type { Value, Node } from '../graph/graph.ts';
+import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
+import type { ShaderSpec } from '../kernels/shader.ts';
+import type { Shape } from '../tensor/shape.ts';
+import type { Capabilities, Precision } from './capabilities.ts';
+import type { Phase, Storage, TensorView, Work } from './plan.ts';
+import type { Order } from './view.ts';
+
+/**
+ * What an operator may do while it is lowered: look at its operands as views, allocate its results, emit dispatches.
+ * Implemented by `PlanBuilder`. Rules that make plans good:
+ * - a result that is only another way to read an operand is an `alias`, never a copy;
+ * - take operands by `view` where the kernel can walk strides; `dense` copies if it must;
+ * - a dispatch all of whose operands are weights runs once at load, by itself: pack weights with ordinary kernels.
+ */
+export interface Lowering {
+  readonly capabilities: Capabilities;
+  readonly precision: Precision;
+  /** Whether kernels may use WGSL's `f16` type. */
+  readonly nativeF16: boolean;
+
+  /** The operand as it lies in memory. Weights are views of their file contents, in the file's dtype. */
+  view(value: Value): TensorView;
+  /** The operand dense from element 0 in `order` (row-major by default), any storage; copied only if it is not. */
+  dense(value: Value, order?: Order): TensorView;
+  /** The same for a view. `storage` also converts. */
+  materialize(view: TensorView, want: { order?: Order; storage?: Storage }): TensorView;
+  /** Phase in which the tensor is known: `load` for weights and what follows from them. */
+  phase(view: TensorView): Phase;
+
+  /**
+   * Memory for a result, dense in `order` (row-major by default). Storage is chosen by dtype and precision; a kernel
+   * that cannot own whole groups of four elements says `scalarStores`, and gets f32 in place of f16 without shader-f16.
+   */
+  allocate(value: Value, options?: { order?: Order; scalarStores?: boolean; storage?: Storage }): TensorView;
+  /** Says that `value` is nothing but a view of existing memory. */
+  alias(value: Value, view: TensorView): void;
+  /** Memory for an intermediate of this operator alone. */
+  scratch(label: string, shape: Shape, storage: Storage): TensorView;
+  /** A small constant made by the operator. */
+  constant(data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, shape: Shape): TensorView;
+
+  /** The node's epilogue with its operands as views. */
+  epilogue(node: Node): EpilogueViews | undefined;
+  dispatch(spec: DispatchSpec): void;
+}
+
+/** A dispatch to be: the shader in parts and how many workgroups. */
+export interface DispatchSpec extends ShaderSpec {
+  /** A number is spread over the grid (`flat_workgroup` in the shader); a triple is taken as it is. */
+  workgroups: number | readonly [number, number, number];
+  /** For profiles. Bytes default to what the bound tensors hold. */
+  work?: Partial<Work>;
+}

@@ -1,0 +1,30 @@
+import { SourceError } from '../errors.ts';
+
+/** Random access to the bytes of one file. */
+export interface ByteSource {
+  /** What errors call it: a path or a URL. */
+  readonly name: string;
+  /** Size of the file in bytes. Throws `SourceError` when it cannot be learned. */
+  size(signal?: AbortSignal): Promise<number>;
+  /**
+   * Exactly `length` bytes from `offset` on. They may be a view of memory that the source keeps: do not write to
+   * them. Throws `SourceError` for a range beyond the file or a failed transfer, and the signal's reason on abort.
+   */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** The files of a model by relative path ('unet/model.onnx', 'weights.pb', …). */
+export interface FileStore {
+  /** Throws `SourceError` for a file that is absent or a path that `normalizePath` refuses. */
+  open(path: string): Promise<ByteSource>;
+  /** Throws only where the answer cannot be learned (no network, a refused path). */
+  has(path: string): Promise<boolean>;
+}
+
+/** Throws `SourceError` unless `offset` and `length` lie inside a file of `size` bytes. */
+export function checkRange(name: string, size: number, offset: number, length: number): void {
+  const sane = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+  if (!sane || offset + length > size) {
+    throw new SourceError(name, `${length} bytes from ${offset} lie outside the file's ${size} bytes`);
+  }
+}
