@@ -4,7 +4,6 @@ import type { FileStore } from '../source/source.ts';
 import { decodeModel } from './decode.ts';
 import { type ExternalData, resolveExternalData } from './external-data.ts';
 import type { Model, TensorRef } from './model.ts';
-import { sniffImpostor } from './sniff.ts';
 import { readStructure } from './structure.ts';
 import { WireReader } from './wire.ts';
 
@@ -26,12 +25,7 @@ export async function readModel(
   const { signal, allowMissingExternalData = false } = options;
   const source = await store.open(path);
   const size = await source.size(signal);
-  const fail = (message: string): never => {
-    throw new InvalidModelError(message, { file: source.name, offset: 0 });
-  };
-  if (size === 0) fail('the file is empty');
-  const impostor = sniffImpostor(await source.read(0, Math.min(size, 64), signal));
-  if (impostor !== undefined) fail(impostor);
+  if (size === 0) throw new InvalidModelError('the file is empty', { file: source.name, offset: 0 });
   const segments = await readStructure(source, size, signal);
   const external: ExternalData[] = [];
   const model = decodeModel(new WireReader(source.name, size, segments), { source, external });

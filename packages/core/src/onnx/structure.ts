@@ -1,5 +1,6 @@
 import { InvalidModelError } from '../errors.ts';
 import type { ByteSource } from '../source/source.ts';
+import { sniffImpostor } from './sniff.ts';
 import { type Segment, WireReader, wireType } from './wire.ts';
 
 // A model file is a little structure and a lot of weights. The structure is fetched here, through a window that
@@ -68,6 +69,9 @@ class StructureWalk {
   }
 
   async run(): Promise<Segment[]> {
+    await this.#fill(longestHeader);
+    const impostor = sniffImpostor(this.#buffer);
+    if (impostor !== undefined) this.#reader.fail(impostor);
     await this.#walk('model', this.#size, 0);
     await this.#fill(0);
     this.#close();
