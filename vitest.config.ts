@@ -1,0 +1,44 @@
+import { playwright } from '@vitest/browser-playwright';
+import { launchOptions } from './packages/dev/src/chromium.ts';
+import { fixtureServer } from './packages/dev/src/fixture-server.ts';
+import { wgsl } from './packages/dev/src/wgsl-plugin.ts';
+import { defineConfig } from 'vitest/config';
+
+const gpuTests = 'packages/*/{src,test}/**/*.gpu.test.ts';
+
+export default defineConfig({
+  test: {
+    globalSetup: ['packages/dev/src/vitest-setup.ts'],
+    projects: [
+      {
+        plugins: [wgsl()],
+        test: {
+          name: 'unit',
+          environment: 'node',
+          include: ['packages/*/{src,test}/**/*.test.ts', 'scripts/**/*.test.ts'],
+          exclude: ['**/node_modules/**', gpuTests],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        plugins: [wgsl(), fixtureServer()],
+        // Found by the crawl only after the first test has started, which would reload the page under it.
+        optimizeDeps: { exclude: ['onnxruntime-web'] },
+        test: {
+          name: 'gpu',
+          include: [gpuTests],
+          testTimeout: 60_000,
+          // Two pages would share one software GPU and time each other out.
+          fileParallelism: false,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions: launchOptions('software') }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+    ],
+  },
+});
