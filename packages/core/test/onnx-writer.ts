@@ -98,11 +98,14 @@ export function int64(dims: readonly number[], values: readonly number[]): Tenso
   return { dtype: 'int64', dims, raw: new Uint8Array(BigInt64Array.from(values, BigInt).buffer) };
 }
 
-/** ONNX's numbers of element types. */
-export const dtypeCodes: Readonly<Record<DataType, number>> = {
-  ...{ float32: 1, uint8: 2, int8: 3, uint16: 4, int16: 5, int32: 6, int64: 7, string: 8, bool: 9 },
-  ...{ float16: 10, float64: 11, uint32: 12, uint64: 13, bfloat16: 16, uint4: 21, int4: 22 },
-};
+/** Element types in the order of ONNX's numbers, gaps as dots. */
+const dtypes =
+  '. float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 . . bfloat16 . . . . uint4 int4';
+
+/** ONNX's number of an element type. */
+function codeOf(dtype: DataType): number {
+  return dtypes.split(' ').indexOf(dtype);
+}
 
 type Bytes = Uint8Array;
 
@@ -150,7 +153,7 @@ function tensor(spec: TensorSpec): Bytes[] {
     values === undefined ? [] : [message(field, values.map(varint))];
   return [
     ...packed(1, spec.dims),
-    int(2, dtypeCodes[spec.dtype]),
+    int(2, codeOf(spec.dtype)),
     ...(spec.floats ? [message(4, [fixed(spec.floats, 4)])] : []),
     ...packed(5, spec.int32s),
     ...strings(6, spec.strings),
@@ -169,7 +172,7 @@ function value(spec: ValueSpec): Bytes[] {
     message(1, d === undefined ? [] : [typeof d === 'number' ? int(1, d) : string(2, d)]);
   const shape = spec.shape === undefined ? [] : [message(2, spec.shape.map(dim))];
   const type =
-    spec.dtype === undefined ? [] : [message(2, [message(1, [int(1, dtypeCodes[spec.dtype]), ...shape])])];
+    spec.dtype === undefined ? [] : [message(2, [message(1, [int(1, codeOf(spec.dtype)), ...shape])])];
   return [string(1, spec.name), ...type];
 }
 

@@ -80,8 +80,15 @@ export function decodeTensor(reader: WireReader, context: TensorContext): Tensor
 
 function readParts(reader: WireReader): Parts {
   const parts: Parts = {
-    ...{ name: '', code: 0, dims: [], isExternal: false, entries: new Map<string, string>() },
-    ...{ strings: [], numbers: [], pieces: [], stored: new Set<string>() },
+    name: '',
+    code: 0,
+    dims: [],
+    isExternal: false,
+    entries: new Map<string, string>(),
+    strings: [],
+    numbers: [],
+    pieces: [],
+    stored: new Set<string>(),
   };
   const { numbers } = parts;
   const pushHalves = (): void => {

@@ -61,8 +61,12 @@ function decodeOpset(reader: WireReader, opsets: Map<string, number>): void {
 
 function decodeGraph(reader: WireReader, context: TensorContext): ModelGraph {
   const graph: ModelGraph = {
-    ...{ name: '', nodes: [], inputs: [], outputs: [] },
-    ...{ initializers: new Map<string, TensorRef>(), values: new Map<string, ModelValue>() },
+    name: '',
+    nodes: [],
+    inputs: [],
+    outputs: [],
+    initializers: new Map<string, TensorRef>(),
+    values: new Map<string, ModelValue>(),
   };
   const inputs = new Set<string>();
   const outputs = new Set<string>();
@@ -106,7 +110,12 @@ function checkSingleAssignment(
 
 function decodeNode(reader: WireReader, context: TensorContext): ModelNode {
   const node: ModelNode = {
-    ...{ name: '', op: '', domain: '', overload: '', inputs: [], outputs: [] },
+    name: '',
+    op: '',
+    domain: '',
+    overload: '',
+    inputs: [],
+    outputs: [],
     attributes: new Map<string, Attribute>(),
   };
   const start = reader.position;
@@ -274,7 +283,13 @@ function decodeDimension(reader: WireReader): number | string | undefined {
 function decodeFunction(reader: WireReader, context: TensorContext): ModelFunction {
   const start = reader.position;
   const called: ModelFunction = {
-    ...{ name: '', domain: '', overload: '', inputs: [], outputs: [], attributes: [], nodes: [] },
+    name: '',
+    domain: '',
+    overload: '',
+    inputs: [],
+    outputs: [],
+    attributes: [],
+    nodes: [],
     attributeDefaults: new Map<string, Attribute>(),
     opsets: new Map<string, number>(),
   };

@@ -27,14 +27,29 @@ const longFields: Readonly<Record<Message, Readonly<Record<number, Message | 'ke
   graph: { 1: 'node', 2: 'keep', 5: 'tensor', 11: 'keep', 12: 'keep', 13: 'keep' },
   node: { 1: 'keep', 2: 'keep', 3: 'keep', 4: 'keep', 5: 'attribute', 7: 'keep', 8: 'keep' },
   attribute: {
-    ...{ 1: 'keep', 4: 'keep', 5: 'tensor', 6: 'graph', 7: 'keep', 8: 'keep', 9: 'keep' },
-    ...{ 10: 'tensor', 11: 'graph', 21: 'keep' },
+    1: 'keep',
+    4: 'keep',
+    5: 'tensor',
+    6: 'graph',
+    7: 'keep',
+    8: 'keep',
+    9: 'keep',
+    10: 'tensor',
+    11: 'graph',
+    21: 'keep',
   },
   // 4, 9 and 10 are float_data, raw_data and double_data: as they lie in the file they are the raw layout.
   tensor: { 1: 'keep', 5: 'keep', 6: 'keep', 7: 'keep', 8: 'keep', 11: 'keep', 13: 'keep' },
   function: {
-    ...{ 1: 'keep', 4: 'keep', 5: 'keep', 6: 'keep', 7: 'node', 9: 'keep', 10: 'keep' },
-    ...{ 11: 'attribute', 13: 'keep' },
+    1: 'keep',
+    4: 'keep',
+    5: 'keep',
+    6: 'keep',
+    7: 'node',
+    9: 'keep',
+    10: 'keep',
+    11: 'attribute',
+    13: 'keep',
   },
 };
 

@@ -73,11 +73,12 @@ class UrlSource implements ByteSource {
       const isMine = this.#access === undefined;
       const access = (this.#access ??= this.#probe(signal));
       try {
-        return await access;
+        return await (isMine ? access : untilAbort(access, signal));
       } catch (error) {
-        if (this.#access === access) this.#access = undefined;
+        if (isMine) this.#access = undefined;
+        signal?.throwIfAborted();
         // Another caller's abort is not ours: ask again.
-        if (isMine || (!error) instanceof SourceError) throw error;
+        if (isMine || error instanceof SourceError) throw error;
       }
     }
   }
@@ -113,4 +114,14 @@ class UrlSource implements ByteSource {
 function totalOf(response: Response): number | undefined {
   const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
   return total === undefined ? undefined : Number(total);
+}
+
+/** `promise`, or the signal's reason as soon as it aborts. */
+function untilAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }
