@@ -1,5 +1,7 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, type StdioOptions } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
 
 /** Flags that keep an automated Chromium off the network and away from first-run screens. */
 const quiet = [
@@ -12,7 +14,7 @@ const quiet = [
 ];
 
 /** Flag sets by name: the software adapter that needs no GPU, and what a visitor's Chrome offers on a real one. */
-export const flagSets = {
+const flagSets = {
   /** SwiftShader: WebGPU on the CPU. f32 only, subgroups of 4. */
   software: ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
   /** A visitor's Chrome under Linux (no `shader-f16` on NVIDIA). */
@@ -39,43 +41,85 @@ function vulkan(extra: string[]): string[] {
   ];
 }
 
-/** Playwright launch options for a headless Chromium with the flags of `set`. */
-export function launchOptions(set: FlagSet = 'software'): {
+/** What Playwright's `chromium.launch` needs for a headless Chromium with the flags of a {@link FlagSet}. */
+export interface LaunchOptions {
   executablePath: string;
   headless: true;
   args: string[];
-} {
+}
+
+/** Playwright launch options for a headless Chromium with the flags of `set`. */
+export function launchOptions(set: FlagSet = 'software'): LaunchOptions {
   return { executablePath: chromiumPath(), headless: true, args: [...quiet, ...flagSets[set]] };
 }
 
+/** Whether `name` is one of the flag sets. */
+export function isFlagSet(name: string): name is FlagSet {
+  return Object.hasOwn(flagSets, name);
+}
+
 /**
- * Path of an installed Chromium-family browser: `CHROME_PATH`, then the usual places.
+ * Path of a Chromium-family browser: `CHROME_PATH`, then the usual places, then the one Playwright keeps. Where there
+ * is none it is installed: by the system's package manager as root on Debian, else by Playwright into its own cache.
  *
  * @throws Error that says how to get one.
  */
 export function chromiumPath(): string {
-  const candidates = [
-    process.env['CHROME_PATH'],
-    '/usr/bin/chromium',
-    '/usr/bin/chromium-browser',
-    '/usr/bin/google-chrome',
-    '/usr/bin/google-chrome-stable',
-    '/usr/bin/microsoft-edge',
-    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-    '/Applications/Chromium.app/Contents/MacOS/Chromium',
-    `${process.env['PROGRAMFILES'] ?? 'C:\\Program Files'}\\Google\\Chrome\\Application\\chrome.exe`,
-  ];
-  const found = candidates.find((path) => path && existsSync(path));
-  if (found) return found;
-  if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    execFileSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 'inherit'] });
-    execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    });
-    return '/usr/bin/chromium';
+  const chosen = process.env['CHROME_PATH'];
+  if (chosen) {
+    if (existsSync(chosen)) return chosen;
+    throw new Error(`CHROME_PATH is ${chosen}, which does not exist.`);
   }
-  throw new Error(
-    'No Chromium or Chrome found. Install one, or set CHROME_PATH to the executable of a Chrome-based browser.',
+  const found = [...usualPlaces(), playwrightChromium()].find((path) => path && existsSync(path));
+  return found ?? install();
+}
+
+function usualPlaces(): string[] {
+  if (process.platform === 'darwin') {
+    return ['Google Chrome', 'Chromium', 'Microsoft Edge'].map(
+      (app) => `/Applications/${app}.app/Contents/MacOS/${app}`,
+    );
+  }
+  if (process.platform === 'win32') {
+    return [process.env['PROGRAMFILES'], process.env['PROGRAMFILES(X86)'], process.env['LOCALAPPDATA']]
+      .filter((folder) => folder !== undefined)
+      .flatMap((folder) => [
+        `${folder}\\Google\\Chrome\\Application\\chrome.exe`,
+        `${folder}\\Microsoft\\Edge\\Application\\msedge.exe`,
+      ]);
+  }
+  return ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'microsoft-edge'].map(
+    (name) => `/usr/bin/${name}`,
   );
+}
+
+/** Where Playwright keeps its own Chromium, installed or not. */
+function playwrightChromium(): string | undefined {
+  try {
+    return chromium.executablePath();
+  } catch {
+    // Playwright throws on systems that it has no Chromium for.
+    return undefined;
+  }
+}
+
+function install(): string {
+  const quietly = { stdio: ['ignore', 'ignore', 'inherit'] satisfies StdioOptions };
+  console.error('No Chromium found; installing one. CHROME_PATH names another that is already there.');
+  try {
+    if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+      execFileSync('apt-get', ['update', '-qq'], quietly);
+      execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], { ...quietly, env });
+      return '/usr/bin/chromium';
+    }
+    const cli = createRequire(import.meta.url).resolve('playwright-core/cli.js');
+    execFileSync(process.execPath, [cli, 'install', 'chromium'], quietly);
+    return chromium.executablePath();
+  } catch (cause) {
+    throw new Error(
+      'No Chromium or Chrome found, and installing one failed. Install it, or set CHROME_PATH to the executable of a Chrome-based browser.',
+      { cause },
+    );
+  }
 }

@@ -1,0 +1,19 @@
+import { launchOptions } from '@calotype/dev/chromium';
+import { defineConfig } from 'playwright/test';
+
+// The demo as `npm start` serves it. One worker: pages would share one software GPU and time each other out.
+export default defineConfig({
+  testDir: '.',
+  outputDir: '../test-results/e2e',
+  workers: 1,
+  timeout: 120_000,
+  expect: { timeout: 30_000 },
+  use: { baseURL: 'http://localhost:4321', launchOptions: launchOptions('software'), trace: 'retain-on-failure' },
+  webServer: {
+    command: 'node scripts/bootstrap.mjs start --port 4321',
+    cwd: '..',
+    url: 'http://localhost:4321',
+    timeout: 120_000,
+    reuseExistingServer: false,
+  },
+});

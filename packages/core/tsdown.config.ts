@@ -1,0 +1,3 @@
+import { library } from '../dev/src/library.ts';
+
+export default library();

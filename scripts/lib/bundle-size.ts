@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build } from 'vite';
+import { root } from './run.ts';
+
+export interface BundleSize {
+  name: string;
+  minified: number;
+  gzipped: number;
+}
+
+/** What an app pays for each built package: its entry bundled and minified, without other packages' code. */
+export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
+  const sizes: BundleSize[] = [];
+  for (const folder of folders) {
+    const manifest = JSON.parse(await readFile(join(root, folder, 'package.json'), 'utf8')) as {
+      name: string;
+    };
+    const result = await build({
+      root: join(root, folder),
+      configFile: false,
+      logLevel: 'error',
+      build: {
+        write: false,
+        minify: true,
+        lib: { entry: join(root, folder, 'dist/index.js'), formats: ['es'] },
+        rollupOptions: { external: (id: string) => !/^[./\\]|^[a-z]:/i.test(id) },
+      },
+    });
+    const outputs = [result].flat().flatMap((bundle) => ('output' in bundle ? bundle.output : []));
+    const code = outputs.map((chunk) => (chunk.type === 'chunk' ? chunk.code : chunk.source));
+    sizes.push({
+      name: manifest.name,
+      minified: code.reduce((sum, text) => sum + Buffer.byteLength(text), 0),
+      gzipped: code.reduce((sum, text) => sum + gzipSync(text, { level: 9 }).length, 0),
+    });
+  }
+  return sizes;
+}

@@ -1,0 +1,160 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bundleSizes } from './bundle-size.ts';
+import { root, runTool } from './run.ts';
+
+/** What one gate of `npm test` found. */
+export interface Outcome {
+  passed: number;
+  failed: number;
+  skipped?: number;
+  /** Lines repeated under the final table, so that they are not lost above. */
+  notes?: string[];
+}
+
+export interface Gate {
+  name: string;
+  run(): Promise<Outcome>;
+}
+
+const resultsDir = join(root, 'test-results');
+
+/** Every gate in the order `npm test` runs them: the quick ones first. */
+export const gates: Gate[] = [
+  { name: 'format', run: () => oneCheck('prettier', ['--check', '--log-level', 'warn', '.']) },
+  { name: 'lint', run: () => oneCheck('oxlint', ['--type-aware', '--deny-warnings']) },
+  { name: 'types', run: types },
+  { name: 'unit', run: () => vitest('unit') },
+  { name: 'gpu', run: () => vitest('gpu') },
+  { name: 'build', run: build },
+  { name: 'unused', run: () => oneCheck('knip', ['--no-progress']) },
+  { name: 'size', run: size },
+  { name: 'e2e', run: endToEnd },
+];
+
+/** Folders of the workspace that hold a package.json. */
+export function workspaceFolders(): string[] {
+  const under = (folder: string): string[] =>
+    existsSync(join(root, folder)) ? readdirSync(join(root, folder)).map((name) => `${folder}/${name}`) : [];
+  return [...under('packages'), ...under('examples'), 'bench', 'e2e'].filter((folder) =>
+    existsSync(join(root, folder, 'package.json')),
+  );
+}
+
+/** Packages for npm: those with a build configuration. */
+export function publishedFolders(): string[] {
+  return workspaceFolders().filter((folder) => existsSync(join(root, folder, 'tsdown.config.ts')));
+}
+
+/** Builds the publishable packages; publint and attw check each as it would be packed. */
+export async function build(): Promise<Outcome> {
+  const outcome = { passed: 0, failed: 0 };
+  for (const folder of publishedFolders()) {
+    const code = await runTool('tsdown', [], { cwd: join(root, folder) });
+    count(outcome, code === 0);
+    if (code !== 0) console.log(`build of ${folder} failed`);
+  }
+  return outcome;
+}
+
+async function oneCheck(tool: string, args: string[]): Promise<Outcome> {
+  return count({ passed: 0, failed: 0 }, (await runTool(tool, args)) === 0);
+}
+
+async function types(): Promise<Outcome> {
+  const projects = ['.', ...workspaceFolders()].flatMap((folder) =>
+    ['tsconfig.json', 'tsconfig.build.json']
+      .map((file) => join(folder, file))
+      .filter((file) => existsSync(join(root, file))),
+  );
+  const outcome = { passed: 0, failed: 0 };
+  const worker = async (): Promise<void> => {
+    for (let project = projects.shift(); project; project = projects.shift()) {
+      const ok = (await runTool('tsc', ['--noEmit', '--pretty', 'false', '-p', project])) === 0;
+      if (!ok) console.log(`${project}: type errors`);
+      count(outcome, ok);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  return outcome;
+}
+
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  testResults: {
+    name: string;
+    status: string;
+    assertionResults: { status: string; fullName: string }[];
+  }[];
+}
+
+async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
+  const file = join(resultsDir, `${project}.json`);
+  await mkdir(resultsDir, { recursive: true });
+  await rm(file, { force: true });
+  const reporters = ['--reporter', 'dot', '--reporter', 'json', '--outputFile.json', file];
+  const code = await runTool('vitest', ['run', '--project', project, ...reporters]);
+  if (!existsSync(file)) return { passed: 0, failed: 1, notes: [`${project}: vitest wrote no report`] };
+  const report = JSON.parse(await readFile(file, 'utf8')) as VitestReport;
+  const tests = report.testResults.flatMap((result) => result.assertionResults);
+  const skippedTests = tests.filter(({ status }) => status !== 'passed' && status !== 'failed');
+  // A file that does not even load has no tests to fail.
+  const brokenFiles = report.testResults.filter(
+    (result) =>
+      result.status === 'failed' && !result.assertionResults.some(({ status }) => status === 'failed'),
+  ).length;
+  let failed = report.numFailedTests + brokenFiles;
+  if (code !== 0 && failed === 0) failed = 1;
+
+  const notes: string[] = [];
+  const half = skippedTests.filter(({ fullName }) => /\bf16\b|shader-f16/.test(fullName)).length;
+  if (half) notes.push(`f16: ${half} skipped (no shader-f16 on this adapter)`);
+  for (const { fullName } of skippedTests) {
+    if (!/\bf16\b|shader-f16/.test(fullName)) notes.push(`skipped: ${fullName}`);
+  }
+  return { passed: report.numPassedTests, failed, skipped: skippedTests.length, notes };
+}
+
+async function size(): Promise<Outcome> {
+  const rows = await bundleSizes(
+    publishedFolders().filter((folder) => existsSync(join(root, folder, 'dist'))),
+  );
+  if (!rows.length) return { passed: 0, failed: 0, notes: ['size: nothing is built'] };
+  for (const { name, minified, gzipped } of rows) {
+    console.log(`${name.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
+  }
+  return { passed: 0, failed: 0 };
+}
+
+interface PlaywrightReport {
+  stats: { expected: number; unexpected: number; flaky: number; skipped: number };
+}
+
+async function endToEnd(): Promise<Outcome> {
+  const folder = join(root, 'e2e');
+  const specs = readdirSync(folder, { recursive: true }).filter((name) => String(name).endsWith('.spec.ts'));
+  if (!specs.length) return { passed: 0, failed: 0, notes: ['e2e: there are no tests yet'] };
+  const file = join(resultsDir, 'e2e.json');
+  await rm(file, { force: true });
+  const code = await runTool(
+    'playwright',
+    ['test', '--config', 'e2e/playwright.config.ts', '--reporter', 'list,json'],
+    { env: { PLAYWRIGHT_JSON_OUTPUT_FILE: file } },
+  );
+  if (!existsSync(file)) return { passed: 0, failed: 1, notes: ['e2e: playwright wrote no report'] };
+  const { stats } = JSON.parse(readFileSync(file, 'utf8')) as PlaywrightReport;
+  const failed = stats.unexpected + stats.flaky;
+  return { passed: stats.expected, failed: code !== 0 && failed === 0 ? 1 : failed, skipped: stats.skipped };
+}
+
+function count(outcome: Outcome, ok: boolean): Outcome {
+  if (ok) outcome.passed += 1;
+  else outcome.failed += 1;
+  return outcome;
+}
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1000).toFixed(1)} kB`.padStart(10);
+}
