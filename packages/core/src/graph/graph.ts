@@ -46,6 +46,8 @@ export interface Node {
   inputs: (Value | undefined)[];
   outputs: Value[];
   attributes: Map<string, Attribute>;
+  /** What our own `Elementwise` computes from its inputs. */
+  expr?: Expr;
   /**
    * Elementwise work done on output 0 before it is stored. `inputs[0]` of the expression is the operator's own result;
    * the others are `epilogue.inputs`, each of which broadcasts to the output's shape.

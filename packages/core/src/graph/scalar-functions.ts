@@ -1,0 +1,319 @@
+import type { ScalarType } from './expr.ts';
+
+/** One function on scalars, in both languages. */
+export interface ScalarFunction {
+  js(...args: number[]): number;
+  /** Expression over vec4 operands. `type` is the type of the result. */
+  wgsl(args: string[], type: ScalarType): string;
+  /** WGSL functions that the expression calls, each in a text of its own: a shader gets every text once. */
+  helpers?: string | readonly string[];
+}
+
+const infix = (operator: string, js: (a: number, b: number) => number): ScalarFunction => ({
+  js,
+  wgsl: ([a, b]) => `(${a} ${operator} ${b})`,
+});
+
+const builtin = (name: string, js: (...args: number[]) => number): ScalarFunction => ({
+  js,
+  wgsl: (args) => `${name}(${args.join(', ')})`,
+});
+
+/** A function written in WGSL over vec4f; `body` is the text after `fn NAME`. */
+const written = (name: string, js: (...args: number[]) => number, body: string): ScalarFunction => ({
+  js,
+  wgsl: (args) => `${name}(${args.join(', ')})`,
+  helpers: `fn ${name}${body}`,
+});
+
+const compare = (operator: string, js: (a: number, b: number) => boolean): ScalarFunction =>
+  infix(operator, (a, b) => Number(js(a, b)));
+
+const cast = (type: ScalarType, js: (x: number) => number): ScalarFunction => ({
+  js,
+  wgsl: ([a]) => `vec4<${type}>(${a})`,
+});
+
+/**
+ * Error function in double precision: Taylor series below 2.5, continued fraction of erfc above (Abramowitz and Stegun
+ * 7.1.5 and 7.1.14).
+ */
+function erf(x: number): number {
+  const z = Math.abs(x);
+  if (Number.isNaN(x)) return x;
+  if (z > 6) return Math.sign(x);
+  if (z < 2.5) {
+    let term = z;
+    let sum = z;
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum) && n < 200; n++) {
+      term *= (-z * z) / n;
+      sum += term / (2 * n + 1);
+    }
+    return Math.sign(x) * ((2 / Math.sqrt(Math.PI)) * sum);
+  }
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (z + fraction);
+  return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction));
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** Rounds halves to even, as ONNX Round and WGSL round do. */
+function roundEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  if (rest !== 0.5) return Math.round(x);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+// tanh of drivers overflows to NaN beyond |x| of about 44 (exp of twice that); it is 1 to f32 precision from 10 on.
+const TANH = 'fn tanh_safe(x: vec4f) -> vec4f { return tanh(clamp(x, vec4f(-15.0), vec4f(15.0))); }';
+
+// Abramowitz and Stegun 7.1.26: absolute error at most 1.5e-7, which is f32 precision near 1.
+const ERF = `fn erf(x: vec4f) -> vec4f {
+  let z = abs(x);
+  let t = 1.0 / (1.0 + 0.3275911 * z);
+  let poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return sign(x) * (1.0 - poly * exp(-z * z));
+}`;
+
+/** WGSL for powers of integers by squaring, modulo 2^32. */
+function integerPower(type: ScalarType): string {
+  const vec = `vec4<${type}>`;
+  const inverse = type === 'u32' ? 'result' : `select(result, ${vec}(1) / result, n < ${vec}(0))`;
+  return `fn ipow_${type}(x: ${vec}, n: ${vec}) -> ${vec} {
+  var result = ${vec}(1);
+  var factor = x;
+  var rest = vec4u(${type === 'u32' ? 'n' : 'abs(n)'});
+  for (var bit = 0u; bit < 32u && any(rest > vec4u(0)); bit++) {
+    result = select(result, result * factor, (rest & vec4u(1)) == vec4u(1));
+    factor *= factor;
+    rest >>= vec4u(1);
+  }
+  return ${inverse};
+}`;
+}
+
+/** Keeps the low `bits` of an integer, with or without their highest as the sign. */
+function wrap(bits: number, signed: boolean): ScalarFunction {
+  const range = 2 ** bits;
+  const low = (x: number): number => ((x % range) + range) % range;
+  return {
+    js: signed ? (x) => low(x + range / 2) - range / 2 : low,
+    wgsl: ([x]) => `extractBits(${x}, 0u, ${bits}u)`,
+  };
+}
+
+/** Every function that an expression may call. */
+export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
+  add: infix('+', (a, b) => a + b),
+  sub: infix('-', (a, b) => a - b),
+  mul: infix('*', (a, b) => a * b),
+  div: infix('/', (a, b) => a / b),
+  /** Integer division, truncating. WGSL leaves division by zero defined (the dividend). */
+  idiv: infix('/', (a, b) => (b === 0 ? a : Math.trunc(a / b))),
+  /** Remainder with the sign of the dividend (C's fmod and %). */
+  rem: infix('%', (a, b) => a % b),
+  /** Remainder with the sign of the divisor (Python's %). */
+  mod: {
+    js: (a, b) => a - b * Math.floor(a / b),
+    wgsl: ([a, b], type) =>
+      type === 'f32' ? `(${a} - ${b} * floor(${a} / ${b}))` : `(((${a} % ${b}) + ${b}) % ${b})`,
+  },
+  pow: {
+    ...written(
+      'power',
+      Math.pow,
+      // WGSL's pow is undefined for negative bases; ONNX (C's pow) is not, for whole exponents.
+      `(x: vec4f, y: vec4f) -> vec4f {
+  let magnitude = pow(abs(x), y);
+  let odd = abs(y - 2.0 * floor(y * 0.5)) == vec4f(1.0);
+  let signed = select(magnitude, select(magnitude, -magnitude, odd), x < vec4f(0.0));
+  return select(signed, vec4f(1.0), y == vec4f(0.0));
+}`,
+    ),
+  },
+  min: builtin('min', Math.min),
+  max: builtin('max', Math.max),
+  neg: { js: (x) => -x, wgsl: ([a]) => `(-${a})` },
+  abs: builtin('abs', Math.abs),
+  sign: builtin('sign', Math.sign),
+  sqrt: builtin('sqrt', Math.sqrt),
+  rsqrt: builtin('inverseSqrt', (x) => 1 / Math.sqrt(x)),
+  reciprocal: { js: (x) => 1 / x, wgsl: ([a]) => `(1.0 / ${a})` },
+  exp: builtin('exp', Math.exp),
+  log: builtin('log', Math.log),
+  floor: builtin('floor', Math.floor),
+  ceil: builtin('ceil', Math.ceil),
+  trunc: builtin('trunc', Math.trunc),
+  round: builtin('round', roundEven),
+  sin: builtin('sin', Math.sin),
+  cos: builtin('cos', Math.cos),
+  tan: builtin('tan', Math.tan),
+  asin: builtin('asin', Math.asin),
+  acos: builtin('acos', Math.acos),
+  atan: builtin('atan', Math.atan),
+  sinh: builtin('sinh', Math.sinh),
+  cosh: builtin('cosh', Math.cosh),
+  asinh: builtin('asinh', Math.asinh),
+  acosh: builtin('acosh', Math.acosh),
+  atanh: builtin('atanh', Math.atanh),
+  tanh: { js: Math.tanh, wgsl: ([a]) => `tanh_safe(${a})`, helpers: TANH },
+  erf: { js: erf, wgsl: ([a]) => `erf(${a})`, helpers: ERF },
+  sigmoid: { js: sigmoid, wgsl: ([a]) => `(1.0 / (1.0 + exp(-${a})))` },
+  softplus: written(
+    'softplus',
+    (x) => (x > 20 ? x : Math.log1p(Math.exp(x))),
+    '(x: vec4f) -> vec4f { return max(x, vec4f(0.0)) + log(1.0 + exp(-abs(x))); }',
+  ),
+  silu: written('silu', (x) => x * sigmoid(x), '(x: vec4f) -> vec4f { return x / (1.0 + exp(-x)); }'),
+  quickGelu: written(
+    'quick_gelu',
+    (x) => x * sigmoid(1.702 * x),
+    '(x: vec4f) -> vec4f { return x / (1.0 + exp(-1.702 * x)); }',
+  ),
+  gelu: {
+    js: (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
+    wgsl: ([a]) => `gelu(${a})`,
+    helpers: [ERF, `fn gelu(x: vec4f) -> vec4f { return 0.5 * x * (1.0 + erf(x * 0.7071067811865476)); }`],
+  },
+  geluTanh: {
+    js: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+    wgsl: ([a]) => `gelu_tanh(${a})`,
+    helpers: [
+      TANH,
+      `fn gelu_tanh(x: vec4f) -> vec4f { return 0.5 * x * (1.0 + tanh_safe(0.7978845608028654 * (x + 0.044715 * x * x * x))); }`,
+    ],
+  },
+  /** x·sigmoid(αx). */
+  swish: written(
+    'swish',
+    (x, alpha) => x * sigmoid(alpha * x),
+    '(x: vec4f, alpha: vec4f) -> vec4f { return x / (1.0 + exp(-alpha * x)); }',
+  ),
+  leakyRelu: written(
+    'leaky_relu',
+    (x, slope) => (x < 0 ? slope * x : x),
+    '(x: vec4f, slope: vec4f) -> vec4f { return select(x, slope * x, x < vec4f(0.0)); }',
+  ),
+  leakyReluInt: {
+    js: (x, slope) => (x < 0 ? slope * x : x),
+    wgsl: ([x, slope], type) => `select(${x}, ${slope} * ${x}, ${x} < vec4<${type}>(0))`,
+  },
+  thresholdedRelu: written(
+    'thresholded_relu',
+    (x, alpha) => (x > alpha ? x : 0),
+    '(x: vec4f, alpha: vec4f) -> vec4f { return select(vec4f(0.0), x, x > alpha); }',
+  ),
+  elu: written(
+    'elu',
+    (x, alpha) => (x < 0 ? alpha * Math.expm1(x) : x),
+    '(x: vec4f, alpha: vec4f) -> vec4f { return select(x, alpha * (exp(x) - 1.0), x < vec4f(0.0)); }',
+  ),
+  celu: written(
+    'celu',
+    (x, alpha) => (x < 0 ? alpha * Math.expm1(x / alpha) : x),
+    '(x: vec4f, alpha: vec4f) -> vec4f { return select(x, alpha * (exp(x / alpha) - 1.0), x < vec4f(0.0)); }',
+  ),
+  selu: written(
+    'selu',
+    (x, alpha, gamma) => gamma * (x > 0 ? x : alpha * Math.expm1(x)),
+    '(x: vec4f, alpha: vec4f, gamma: vec4f) -> vec4f { return gamma * select(alpha * (exp(x) - 1.0), x, x > vec4f(0.0)); }',
+  ),
+  hardSigmoid: written(
+    'hard_sigmoid',
+    (x, alpha, beta) => Math.min(Math.max(alpha * x + beta, 0), 1),
+    '(x: vec4f, alpha: vec4f, beta: vec4f) -> vec4f { return saturate(alpha * x + beta); }',
+  ),
+  hardSwish: written(
+    'hard_swish',
+    (x) => x * Math.min(Math.max(x / 6 + 0.5, 0), 1),
+    '(x: vec4f) -> vec4f { return x * saturate(x / 6.0 + 0.5); }',
+  ),
+  mish: {
+    js: (x) => x * Math.tanh(x > 20 ? x : Math.log1p(Math.exp(x))),
+    wgsl: ([x]) => `mish(${x})`,
+    // tanh(log(1 + e)) is (e² + 2e) / (e² + 2e + 2); from 20 on it is 1.
+    helpers: `fn mish(x: vec4f) -> vec4f {
+  let e = exp(min(x, vec4f(20.0)));
+  let n = e * (e + 2.0);
+  return x * n / (n + 2.0);
+}`,
+  },
+  shrink: written(
+    'shrink',
+    (x, lambd, bias) => (x < -lambd ? x + bias : x > lambd ? x - bias : 0),
+    `(x: vec4f, lambd: vec4f, bias: vec4f) -> vec4f {
+  return select(select(vec4f(0.0), x - bias, x > lambd), x + bias, x < -lambd);
+}`,
+  ),
+  softsign: written(
+    'softsign',
+    (x) => x / (1 + Math.abs(x)),
+    '(x: vec4f) -> vec4f { return x / (1.0 + abs(x)); }',
+  ),
+  square: written('square', (x) => x * x, '(x: vec4f) -> vec4f { return x * x; }'),
+  cube: written('cube', (x) => x * x * x, '(x: vec4f) -> vec4f { return x * x * x; }'),
+  /** Power of integers; negative exponents give what division by the power truncates to. */
+  ipow: {
+    js: (x, n) => Math.trunc(x ** n),
+    wgsl: ([x, n], type) => `ipow_${type}(${x}, ${n})`,
+    helpers: [integerPower('i32'), integerPower('u32')],
+  },
+  /** A float that is a whole number but for rounding becomes that number; others stay. */
+  nearWhole: written(
+    'near_whole',
+    (x) => (Math.abs(x - Math.round(x)) <= 1e-5 * Math.abs(x) ? Math.round(x) : x),
+    '(x: vec4f) -> vec4f { return select(x, round(x), abs(x - round(x)) <= 1e-5 * abs(x)); }',
+  ),
+  bitAnd: infix('&', (a, b) => Number(BigInt(a) & BigInt(b))),
+  bitOr: infix('|', (a, b) => Number(BigInt(a) | BigInt(b))),
+  bitXor: infix('^', (a, b) => Number(BigInt(a) ^ BigInt(b))),
+  bitNot: { js: (x) => -x - 1, wgsl: ([x]) => `(~${x})` },
+  /** Shifts by 32 and more leave what their mathematics says: nothing, or the sign. */
+  shiftLeft: {
+    js: (x, n) => x * 2 ** n,
+    wgsl: ([x, n], type) => `select(vec4<${type}>(0), ${x} << (${n} & vec4u(31)), ${n} < vec4u(32))`,
+  },
+  shiftRight: { js: (x, n) => Math.floor(x / 2 ** n), wgsl: ([x, n]) => `(${x} >> min(${n}, vec4u(31)))` },
+  wrapI4: wrap(4, true),
+  wrapI8: wrap(8, true),
+  wrapI16: wrap(16, true),
+  wrapU4: wrap(4, false),
+  wrapU8: wrap(8, false),
+  wrapU16: wrap(16, false),
+  eq: compare('==', (a, b) => a === b),
+  lt: compare('<', (a, b) => a < b),
+  le: compare('<=', (a, b) => a <= b),
+  gt: compare('>', (a, b) => a > b),
+  ge: compare('>=', (a, b) => a >= b),
+  and: { js: (a, b) => Number(a !== 0 && b !== 0), wgsl: ([a, b]) => `(${a} & ${b})` },
+  or: { js: (a, b) => Number(a !== 0 || b !== 0), wgsl: ([a, b]) => `(${a} | ${b})` },
+  xor: { js: (a, b) => Number((a !== 0) !== (b !== 0)), wgsl: ([a, b]) => `(${a} != ${b})` },
+  not: { js: (a) => Number(a === 0), wgsl: ([a]) => `(!${a})` },
+  /** `select(condition, a, b)`: a where the condition holds. */
+  select: { js: (c, a, b) => (c !== 0 ? a : b), wgsl: ([c, a, b]) => `select(${b}, ${a}, ${c})` },
+  isNaN: {
+    js: (x) => Number(Number.isNaN(x)),
+    wgsl: ([a]) => `((bitcast<vec4u>(${a}) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u))`,
+  },
+  isInf: {
+    js: (x) => Number(Math.abs(x) === Infinity),
+    wgsl: ([a]) => `((bitcast<vec4u>(${a}) & vec4u(0x7fffffffu)) == vec4u(0x7f800000u))`,
+  },
+  isPositiveInf: {
+    js: (x) => Number(x === Infinity),
+    wgsl: ([a]) => `(bitcast<vec4u>(${a}) == vec4u(0x7f800000u))`,
+  },
+  isNegativeInf: {
+    js: (x) => Number(x === -Infinity),
+    wgsl: ([a]) => `(bitcast<vec4u>(${a}) == vec4u(0xff800000u))`,
+  },
+  toF32: cast('f32', (x) => x),
+  toI32: cast('i32', Math.trunc),
+  toU32: cast('u32', Math.trunc),
+  toBool: {
+    js: (x) => Number(x !== 0),
+    wgsl: ([a]) => `vec4<bool>(${a})`,
+  },
+};

@@ -1,0 +1,169 @@
+import { ShapeError, UnsupportedOpError } from '../errors.ts';
+import type { TensorRef } from '../onnx/model.ts';
+import { readTensor } from '../onnx/reader.ts';
+import type { CpuTensor, TensorType } from '../ops/op.ts';
+import { NeedsOperandValue } from '../ops/operands.ts';
+import { equalShapes, formatShape, sizeOf } from '../tensor/shape.ts';
+import { bindInputs } from './bind.ts';
+import { unsupportedReason } from './build.ts';
+import { Emitter } from './emit.ts';
+import { force } from './force.ts';
+import type { Graph, Node, Value } from './graph.ts';
+import { isSmall, weightValue } from './values.ts';
+import type { Block, GraphTemplate, TemplateNode } from './template.ts';
+
+export interface SpecializeOptions {
+  /** Fetches the raw bytes of a small weight that a shape depends on. */
+  read?: (ref: TensorRef, signal?: AbortSignal) => Promise<Uint8Array>;
+  signal?: AbortSignal;
+}
+
+/** Names of a block and of the blocks around it. */
+class Scope {
+  readonly #values = new Map<string, Value>();
+  readonly #outer: Scope | undefined;
+
+  constructor(outer?: Scope) {
+    this.#outer = outer;
+  }
+
+  get(name: string): Value {
+    const value = this.#values.get(name) ?? this.#outer?.get(name);
+    if (!value) throw new Error(`Internal error: '${name}' is not in scope`);
+    return value;
+  }
+
+  set(name: string, value: Value): void {
+    this.#values.set(name, value);
+  }
+}
+
+/**
+ * Binds a model to concrete input shapes: infers every type, computes shape arithmetic on the CPU, takes the branches
+ * of `If` that hold and expands composite operators. No fusion yet; see `passes/`.
+ *
+ * @param types of all graph inputs
+ * @param values of graph inputs that shapes depend on; they become constants of this graph
+ * @throws ShapeError where inputs are not as declared or operands do not fit
+ * @throws NeedsInputValue where a shape depends on an input that is not in `values`
+ * @throws UnsupportedOpError for operators that are not defined, and for shapes that depend on data
+ */
+export async function specialize(
+  template: GraphTemplate,
+  types: ReadonlyMap<string, TensorType>,
+  values: ReadonlyMap<string, CpuTensor> = new Map(),
+  options: SpecializeOptions = {},
+): Promise<Graph> {
+  if (template.unsupported.length > 0) throw new UnsupportedOpError(template.unsupported);
+  bindInputs(template, types);
+  const { read = readTensor, signal } = options;
+  const emitter = new Emitter();
+  const scope = new Scope();
+  const inputs = template.inputs.map(({ name }): Value => {
+    const { dtype, shape } = types.get(name)!;
+    const value: Value = {
+      name: emitter.uniqueName(name),
+      dtype,
+      shape: [...shape],
+      origin: { kind: 'input' },
+    };
+    const known = values.get(name);
+    if (known) checkValue(name, value, known);
+    const used: Value = known ? { ...value, origin: { kind: 'constant', data: known.data } } : value;
+    scope.set(name, used);
+    return value;
+  });
+  await specializeBlock(template, scope);
+  const outputs = template.outputs.map(({ name }, i) =>
+    emitter.output(scope.get(template.results[i]!), name),
+  );
+  return { inputs, outputs, nodes: emitter.finish() };
+
+  async function specializeBlock(block: Block, names: Scope): Promise<void> {
+    for (const [name, ref] of block.weights) names.set(name, weightValue(emitter.uniqueName(name), ref));
+    for (const node of block.nodes) {
+      const pending = step(node, names);
+      if (pending) await pending;
+    }
+  }
+
+  /** Works at once where it can: awaiting for each of ten thousand nodes would cost more than the work. */
+  function step(node: TemplateNode, names: Scope): Promise<void> | undefined {
+    if (node.domain === '' && node.op === 'If') return specializeIf(node, names);
+    const reason = unsupportedReason(node);
+    if (reason !== undefined) throw unsupported(node, reason);
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : names.get(name)));
+    while (inputs.length > 0 && inputs.at(-1) === undefined) inputs.pop();
+    const { op, domain, name, opset, attributes } = node;
+    const attempt = (): void => {
+      const results = emitter.emit({ op, domain, name, opset, inputs, attributes }, node.outputs);
+      node.outputs.forEach((output, i) => {
+        if (output !== '') names.set(output, results[i]!);
+      });
+    };
+    try {
+      attempt();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof NeedsOperandValue)) throw error;
+      return retry(error, attempt);
+    }
+  }
+
+  async function retry(first: NeedsOperandValue, attempt: () => void): Promise<void> {
+    let missing = first;
+    for (;;) {
+      await forceOperand(missing.value, missing.node, `its operand ${missing.index}`);
+      try {
+        attempt();
+        return;
+      } catch (error) {
+        if (!(error instanceof NeedsOperandValue)) throw error;
+        if (error.value === missing.value) throw new Error(error.message, { cause: error });
+        missing = error;
+      }
+    }
+  }
+
+  function forceOperand(
+    value: Value,
+    node: Pick<Node, 'op' | 'domain' | 'opset' | 'name'>,
+    what: string,
+  ): Promise<void> {
+    return force(value, emitter, {
+      read: (ref) => read(ref, signal),
+      refuse: (reason) => unsupported(node, `${what} ${reason}`),
+    });
+  }
+
+  async function specializeIf(node: TemplateNode, names: Scope): Promise<void> {
+    const condition = names.get(node.inputs[0] ?? '');
+    if (condition.origin.kind !== 'constant') await forceOperand(condition, node, 'its condition');
+    if (condition.origin.kind !== 'constant') throw new Error('Internal error: condition not folded');
+    const block = node.blocks.get(condition.origin.data[0] ? 'then_branch' : 'else_branch');
+    if (!block || block.results.length < node.outputs.length)
+      throw unsupported(node, 'a branch is missing or too short');
+    const inner = new Scope(names);
+    await specializeBlock(block, inner);
+    node.outputs.forEach((output, i) => {
+      if (output !== '') names.set(output, inner.get(block.results[i]!));
+    });
+  }
+}
+
+function checkValue(name: string, declared: TensorType, value: CpuTensor): void {
+  const fits = value.dtype === declared.dtype && equalShapes(value.shape, declared.shape);
+  if (fits && isSmall(value.shape) && value.data.length === sizeOf(value.shape)) return;
+  throw new ShapeError(`value of input '${name}'`, {
+    expected: `a small ${declared.dtype}${formatShape(declared.shape)}`,
+    actual: `${value.dtype}${formatShape(value.shape)}`,
+  });
+}
+
+function unsupported(
+  node: Pick<Node, 'op' | 'domain' | 'opset' | 'name'>,
+  reason: string,
+): UnsupportedOpError {
+  const { op, domain, opset, name } = node;
+  return new UnsupportedOpError([{ op, domain, opset, node: name, reason }]);
+}
