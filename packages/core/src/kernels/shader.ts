@@ -114,7 +114,11 @@ export function buildShader(spec: ShaderSpec, nativeF16: boolean): Shader {
     spec.functions ?? '',
     spec.body,
   ].join('\n');
-  return { kernel: { name: spec.name, code, bindings }, buffers, params: packParams(params.map(([, p]) => p)) };
+  return {
+    kernel: { name: spec.name, code, bindings },
+    buffers,
+    params: packParams(params.map(([, p]) => p)),
+  };
 }
 
 function literal(value: number | boolean | string): string {

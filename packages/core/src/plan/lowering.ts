@@ -38,7 +38,10 @@ export interface Lowering {
   /** Memory for an intermediate of this operator alone. */
   scratch(label: string, shape: Shape, storage: Storage): TensorView;
   /** A small constant made by the operator. */
-  constant(data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, shape: Shape): TensorView;
+  constant(
+    data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+    shape: Shape,
+  ): TensorView;
 
   /** The node's epilogue with its operands as views. */
   epilogue(node: Node): EpilogueViews | undefined;

@@ -1,16 +1,19 @@
 import type { TensorRef } from '../onnx/model.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/shape.ts';
+import type { Precision } from './capabilities.ts';
 
 /**
  * A plan: what to run for one set of input shapes, as plain data that prints. No GPU object is in it; the same plan
  * runs on any device with the `Capabilities` it was made for.
  */
 export interface Plan {
+  precision: Precision;
   buffers: PlanBuffer[];
   /** In execution order, sorted by phase: all of `load`, then `request`, then `run`. */
   steps: Step[];
-  inputs: Map<string, PlanInput>;
+  /** Inputs that something reads. */
+  inputs: Map<string, TensorView>;
   outputs: Map<string, TensorView>;
   /** Bytes of weights that stay on the GPU. */
   weightBytes: number;
@@ -39,13 +42,9 @@ export interface PlanBuffer {
     /** Uploaded from memory. */
     | { kind: 'constant'; data: Uint8Array<ArrayBuffer> }
     /** Written by steps. `key` names load-phase contents, so that plans for other shapes share them. */
-    | { kind: 'computed'; key?: string };
-}
-
-export interface PlanInput {
-  dtype: DataType;
-  shape: Shape;
-  buffer: BufferId;
+    | { kind: 'computed'; key?: string }
+    /** Written by steps and handed to the caller. */
+    | { kind: 'output'; name: string };
 }
 
 /** How elements lie in a buffer. The second row is read-only: raw file contents and small integers. */

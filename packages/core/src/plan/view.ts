@@ -91,7 +91,9 @@ export function sliceView(
  */
 export function reshapeView(view: TensorView, shape: Shape): TensorView | undefined {
   if (sizeOf(shape) === 0) return { ...view, shape, strides: stridesOf(shape) };
-  const from = view.shape.map((dim, axis) => ({ dim, stride: view.strides[axis]! })).filter(({ dim }) => dim !== 1);
+  const from = view.shape
+    .map((dim, axis) => ({ dim, stride: view.strides[axis]! }))
+    .filter(({ dim }) => dim !== 1);
   const strides = new Array<number>(shape.length).fill(0);
   let taken = 0;
   let axis = 0;

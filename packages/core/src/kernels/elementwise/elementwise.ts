@@ -14,10 +14,18 @@ const WORKGROUP = 256;
  *
  * @param output dense in some order; any number of elements (buffers are padded, so the last group may overhang)
  */
-export function elementwise(name: string, expr: Expr, operands: readonly TensorView[], output: TensorView): DispatchSpec {
+export function elementwise(
+  name: string,
+  expr: Expr,
+  operands: readonly TensorView[],
+  output: TensorView,
+): DispatchSpec {
   const inputs = Object.fromEntries(operands.map((view, k) => [`x${k}`, view]));
   const readers = operandReaders(output, inputs, 'e_');
-  const code = exprToWgsl(expr, (index) => ({ text: `x${index}_at(i)`, type: scalarOf(operands[index]!.storage) }));
+  const code = exprToWgsl(expr, (index) => ({
+    text: `x${index}_at(i)`,
+    type: scalarOf(operands[index]!.storage),
+  }));
   const elements = sizeOf(output.shape);
   return {
     name,

@@ -25,7 +25,8 @@ export interface EpilogueViews {
 
 /** Code for `epilogue`, or for the identity where there is none. */
 export function epilogueCode(epilogue: EpilogueViews | undefined, output: TensorView): EpilogueCode {
-  if (!epilogue) return { inputs: {}, params: {}, functions: 'fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }' };
+  if (!epilogue)
+    return { inputs: {}, params: {}, functions: 'fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }' };
   const inputs = Object.fromEntries(epilogue.operands.map((view, k) => [`ep${k}`, view]));
   const readers = operandReaders(output, inputs, 'ep_');
   const code = exprToWgsl(epilogue.expr, (index) =>

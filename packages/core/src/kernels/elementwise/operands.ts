@@ -52,7 +52,9 @@ export function operandReaders(
       return;
     }
     if (rank === 1 && own[0] === 1) {
-      emit(offset % 4 === 0 ? `return ${name}_load4(i${addend()});` : each((lane) => `i${addend()} + ${lane}u`));
+      emit(
+        offset % 4 === 0 ? `return ${name}_load4(i${addend()});` : each((lane) => `i${addend()} + ${lane}u`),
+      );
       return;
     }
     const stride = (axis: number): string => {
@@ -66,7 +68,8 @@ export function operandReaders(
       for (let axis = rank - 1; axis >= 0; axis--) {
         const last = own.slice(0, axis).every((s) => s === 0);
         if (own[axis] !== 0) {
-          code += axis === 0 ? `index += rest${stride(0)}; ` : `index += (rest % ${dim(axis)})${stride(axis)}; `;
+          code +=
+            axis === 0 ? `index += rest${stride(0)}; ` : `index += (rest % ${dim(axis)})${stride(axis)}; `;
         }
         if (last) break;
         code += `rest = rest / ${dim(axis)}; `;
@@ -92,7 +95,10 @@ export function operandReaders(
 }
 
 /** Axes in memory order, merged where the output and all operands allow it; `strides[axis][operand]`. */
-function mergeAxes(output: TensorView, views: readonly TensorView[]): { dims: number[]; strides: number[][] } {
+function mergeAxes(
+  output: TensorView,
+  views: readonly TensorView[],
+): { dims: number[]; strides: number[][] } {
   const order = denseOrder(output);
   if (!order || output.offset !== 0) throw new Error('Internal error: elementwise output is not dense');
   const dims: number[] = [];

@@ -32,7 +32,7 @@ export function exprToWgsl(
       case 'call': {
         const fn = scalarFunctions[e.fn];
         if (!fn) throw new Error(`Internal error: no scalar function '${e.fn}'`);
-        if (fn.helpers) helpers.add(fn.helpers);
+        for (const helper of [fn.helpers ?? []].flat()) helpers.add(helper);
         return fn.wgsl(e.args.map(emit), e.type);
       }
       default:

@@ -1,0 +1,33 @@
+import { OWN_DOMAIN } from '../graph/graph.ts';
+import { elementwiseOp } from './fused-elementwise.ts';
+import type { OpDefinition, OpTable } from './op.ts';
+
+/** Every operator by domain. A table of one file each; names within a domain are unique. */
+const tables: Readonly<Record<string, readonly OpTable[]>> = {
+  '': [],
+  'com.microsoft': [],
+  [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }],
+};
+
+const definitions = new Map<string, OpDefinition>();
+for (const [domain, list] of Object.entries(tables)) {
+  for (const table of list) {
+    for (const [op, definition] of Object.entries(table)) {
+      const key = `${domain}:${op}`;
+      if (definitions.has(key)) throw new Error(`Internal error: operator '${key}' is defined twice`);
+      definitions.set(key, definition);
+    }
+  }
+}
+
+/** What the engine knows of an operator; `undefined` when it knows nothing. */
+export function lookup(domain: string, op: string): OpDefinition | undefined {
+  return definitions.get(`${domain}:${op}`);
+}
+
+/** Names of all known operators of a domain. */
+export function operatorsOf(domain: string): string[] {
+  return [...definitions.keys()]
+    .filter((key) => key.startsWith(`${domain}:`))
+    .map((key) => key.slice(domain.length + 1));
+}

@@ -1,0 +1,338 @@
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { input as inputExpr } from '../graph/expr.ts';
+import { elementwise } from '../kernels/elementwise/elementwise.ts';
+import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
+import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
+import type { TensorRef } from '../onnx/model.ts';
+import type { DataType } from '../tensor/dtype.ts';
+import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
+import type { Capabilities, Precision } from './capabilities.ts';
+import { contentKey } from './content-key.ts';
+import type { DispatchSpec, Lowering } from './lowering.ts';
+import type { BufferId, Phase, PlanBuffer, Step, Storage, TensorView } from './plan.ts';
+import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
+
+/** How the bytes of each dtype are read where they lie in a file or come from the caller. */
+export const fileStorage: Readonly<Record<Exclude<DataType, 'string'>, Storage>> = {
+  float32: 'f32', float16: 'f16', bfloat16: 'bf16', int64: 'i64', int32: 'i32', int8: 'i8', int4: 'i4',
+  uint32: 'u32', uint8: 'u8', uint4: 'u4', bool: 'u8',
+  // No accessor reads these; the upload converts them to the nearest 32-bit type.
+  float64: 'f32', int16: 'i32', uint16: 'u32', uint64: 'u32',
+}; // prettier-ignore
+
+const phases: readonly Phase[] = ['load', 'request', 'run'];
+
+export interface BuilderOptions {
+  capabilities: Capabilities;
+  precision: Precision;
+  /** Inputs whose tensors stay the same over several runs: what depends on them alone runs once. */
+  stableInputs?: ReadonlySet<string>;
+  /** Storage of inputs that lie on the GPU already in another form than their dtype's own. */
+  inputStorage?: ReadonlyMap<string, Storage>;
+}
+
+/** Collects buffers and steps while a graph's nodes are lowered one after the other. */
+export class PlanBuilder implements Lowering {
+  readonly capabilities: Capabilities;
+  readonly precision: Precision;
+  readonly nativeF16: boolean;
+  readonly buffers: PlanBuffer[] = [];
+  readonly steps: Step[] = [];
+  readonly #options: BuilderOptions;
+  readonly #views = new Map<Value, TensorView>();
+  /** Results that leave the graph as float32 are stored so, whatever the precision. */
+  readonly #exact: ReadonlySet<Value>;
+  /** Copies made by `dense`, so that several consumers share one. */
+  readonly #copies = new Map<string, TensorView>();
+  #node: Node | undefined;
+
+  constructor(graph: Graph, options: BuilderOptions) {
+    this.capabilities = options.capabilities;
+    this.precision = options.precision;
+    this.nativeF16 = hasNativeF16(options.capabilities, options.precision);
+    this.#options = options;
+    this.#exact = new Set(graph.outputs.filter((value) => value.dtype === 'float32'));
+  }
+
+  /** Labels the dispatches that follow. */
+  enter(node: Node | undefined): void {
+    this.#node = node;
+  }
+
+  view(value: Value): TensorView {
+    const known = this.#views.get(value);
+    if (known) return known;
+    const view = this.#provide(value);
+    this.#views.set(value, view);
+    return view;
+  }
+
+  phase(view: TensorView): Phase {
+    return this.buffers[view.buffer]!.phase;
+  }
+
+  dense(value: Value, order: Order = rowMajor(value.shape.length)): TensorView {
+    return this.materialize(this.view(value), { order });
+  }
+
+  materialize(view: TensorView, want: { order?: Order; storage?: Storage }): TensorView {
+    const order = want.order ?? denseOrder(view) ?? rowMajor(view.shape.length);
+    const storage = want.storage ?? computedStorage(view.storage);
+    const storageFits = want.storage === undefined || want.storage === view.storage;
+    if (storageFits && isDense(view, order)) return view;
+    const key = JSON.stringify([view, order, storage]);
+    const made = this.#copies.get(key);
+    if (made) return made;
+    const copy = this.#allocate(view.shape, view.dtype, storage, order, `${this.#node?.name ?? ''}:copy`);
+    this.dispatch(
+      elementwise(`copy_${view.storage}_${storage}`, inputExpr(0, scalarOf(view.storage)), [view], copy),
+    );
+    this.#copies.set(key, copy);
+    return copy;
+  }
+
+  allocate(
+    value: Value,
+    options: { order?: Order; scalarStores?: boolean; storage?: Storage } = {},
+  ): TensorView {
+    const storage = options.storage ?? this.#storageFor(value, options.scalarStores ?? false);
+    const order = options.order ?? rowMajor(value.shape.length);
+    const view = this.#allocate(value.shape, value.dtype, storage, order, value.name);
+    this.#views.set(value, view);
+    return view;
+  }
+
+  alias(value: Value, view: TensorView): void {
+    this.#views.set(value, { ...view, dtype: value.dtype });
+  }
+
+  scratch(label: string, shape: Shape, storage: Storage): TensorView {
+    const dtype = scalarOf(storage) === 'f32' ? 'float32' : scalarOf(storage) === 'i32' ? 'int32' : 'uint32';
+    return this.#allocate(
+      shape,
+      dtype,
+      storage,
+      rowMajor(shape.length),
+      `${this.#node?.name ?? ''}:${label}`,
+    );
+  }
+
+  constant(
+    data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+    shape: Shape,
+  ): TensorView {
+    const [dtype, storage] =
+      data instanceof Float32Array
+        ? (['float32', 'f32'] as const)
+        : data instanceof Int32Array
+          ? (['int32', 'i32'] as const)
+          : (['uint32', 'u32'] as const);
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return this.#constantView(bytes, shape, dtype, storage, this.#node?.name ?? 'constant');
+  }
+
+  epilogue(node: Node): EpilogueViews | undefined {
+    if (!node.epilogue) return undefined;
+    return { expr: node.epilogue.expr, operands: node.epilogue.inputs.map((value) => this.view(value)) };
+  }
+
+  dispatch(spec: DispatchSpec): void {
+    const outputs = Object.values(spec.outputs);
+    if (outputs.every((view) => sizeOf(view.shape) === 0)) return;
+    const shader = buildShader(spec, this.nativeF16);
+    const inputs = Object.values(spec.inputs);
+    const phase = latest(inputs.map((view) => this.phase(view)));
+    const key =
+      phase === 'load'
+        ? contentKey([shader.kernel.code, shader.params, ...inputs.map((view) => this.#loadKey(view.buffer))])
+        : undefined;
+    outputs.forEach((view, index) => {
+      const buffer = this.buffers[view.buffer]!;
+      buffer.phase = latest([buffer.phase, phase]);
+      if (buffer.content.kind === 'computed' && key !== undefined) {
+        const earlier = buffer.content.key;
+        buffer.content = { kind: 'computed', key: contentKey([key, String(index), earlier ?? '']) };
+      }
+    });
+    this.steps.push({
+      kind: 'dispatch',
+      label: this.#node ? this.#node.name || this.#node.op : spec.name,
+      kernel: shader.kernel,
+      buffers: shader.buffers,
+      params: shader.params,
+      grid:
+        typeof spec.workgroups === 'number' ? gridFor(spec.workgroups, this.capabilities) : spec.workgroups,
+      phase,
+      work: { flops: spec.work?.flops ?? 0, bytes: spec.work?.bytes ?? movedBytes([...inputs, ...outputs]) },
+    });
+  }
+
+  /**
+   * The final form of a graph output: row-major from element 0, in memory of its own. Called once for each output,
+   * after all nodes.
+   */
+  output(value: Value): TensorView {
+    const view = this.view(value);
+    const { content } = this.buffers[view.buffer]!;
+    const own = content.kind === 'computed' && this.phase(view) === 'run' && isDense(view);
+    const exact = !this.#exact.has(value) || view.storage === 'f32';
+    const storage = this.#exact.has(value) ? 'f32' : computedStorage(view.storage);
+    let final = view;
+    if (!own || !exact) {
+      final = this.#allocate(value.shape, value.dtype, storage, rowMajor(value.shape.length), value.name);
+      this.dispatch(
+        elementwise(`copy_${view.storage}_${storage}`, inputExpr(0, scalarOf(view.storage)), [view], final),
+      );
+    }
+    const buffer = this.buffers[final.buffer]!;
+    buffer.content = { kind: 'output', name: value.name };
+    // The caller's memory is written at every run, also with what is known earlier.
+    buffer.phase = 'run';
+    for (const step of this.steps)
+      if (step.kind === 'dispatch' && step.buffers.at(-1) === final.buffer) step.phase = 'run';
+    return final;
+  }
+
+  #provide(value: Value): TensorView {
+    switch (value.origin.kind) {
+      case 'input':
+        return this.#inputView(value);
+      case 'weight':
+        return this.#weightView(value, value.origin.ref);
+      case 'constant': {
+        const storage = computedStorage(fileStorage[value.dtype as Exclude<DataType, 'string'>]);
+        const scalar = scalarOf(storage);
+        const data = value.origin.data;
+        const typed =
+          scalar === 'f32'
+            ? Float32Array.from(data)
+            : scalar === 'i32'
+              ? saturated(data)
+              : Uint32Array.from(data);
+        return this.#constantView(new Uint8Array(typed.buffer), value.shape, value.dtype, scalar, value.name);
+      }
+      case 'node':
+        throw new Error(
+          `Internal error: '${value.name}' is read before node '${value.origin.node.name}' is lowered`,
+        );
+    }
+  }
+
+  #inputView(value: Value): TensorView {
+    const storage =
+      this.#options.inputStorage?.get(value.name) ?? fileStorage[value.dtype as Exclude<DataType, 'string'>];
+    const buffer = this.#addBuffer({
+      label: value.name,
+      bytes: paddedBytes(storage, sizeOf(value.shape)),
+      phase: this.#options.stableInputs?.has(value.name) ? 'request' : 'run',
+      content: { kind: 'input', name: value.name },
+    });
+    return rowMajorView(buffer, value.dtype, storage, value.shape);
+  }
+
+  #weightView(value: Value, ref: TensorRef): TensorView {
+    const storage = fileStorage[value.dtype as Exclude<DataType, 'string'>];
+    const buffer = this.#addBuffer({
+      label: value.name,
+      bytes: paddedBytes(storage, sizeOf(value.shape)),
+      phase: 'load',
+      content: { kind: 'weight', ref },
+    });
+    return rowMajorView(buffer, value.dtype, storage, value.shape);
+  }
+
+  #constantView(
+    data: Uint8Array<ArrayBuffer>,
+    shape: Shape,
+    dtype: DataType,
+    storage: Storage,
+    label: string,
+  ): TensorView {
+    const bytes = paddedBytes(storage, sizeOf(shape));
+    const padded = new Uint8Array(bytes);
+    padded.set(data);
+    const buffer = this.#addBuffer({
+      label,
+      bytes,
+      phase: 'load',
+      content: { kind: 'constant', data: padded },
+    });
+    return rowMajorView(buffer, dtype, storage, shape);
+  }
+
+  #allocate(shape: Shape, dtype: DataType, storage: Storage, order: Order, label: string): TensorView {
+    const buffer = this.#addBuffer({
+      label,
+      bytes: paddedBytes(storage, sizeOf(shape)),
+      phase: 'load',
+      content: { kind: 'computed' },
+    });
+    return { buffer, dtype, storage, shape, strides: orderedStrides(shape, order), offset: 0 };
+  }
+
+  #storageFor(value: Value, scalarStores: boolean): Storage {
+    const natural = computedStorage(fileStorage[value.dtype as Exclude<DataType, 'string'>]);
+    if (scalarOf(natural) !== 'f32') return natural;
+    if (this.precision === 'f32' || this.#exact.has(value)) return 'f32';
+    return scalarStores && !this.nativeF16 ? 'f32' : 'f16';
+  }
+
+  /** Names what a load-phase buffer holds, the same in every plan of the model. */
+  #loadKey(id: BufferId): string {
+    const { content, label } = this.buffers[id]!;
+    switch (content.kind) {
+      case 'weight':
+        return `weight:${label}`;
+      case 'constant':
+        return contentKey([content.data]);
+      case 'computed':
+        return content.key ?? '';
+      default:
+        throw new Error(`Internal error: '${content.name}' cannot be known at load`);
+    }
+  }
+
+  #addBuffer(buffer: PlanBuffer): BufferId {
+    this.buffers.push(buffer);
+    return this.buffers.length - 1;
+  }
+}
+
+/** Storage that kernels write for what they read from `storage`. */
+function computedStorage(storage: Storage): Storage {
+  switch (storage) {
+    case 'bf16':
+      return 'f32';
+    case 'i64':
+    case 'i8':
+    case 'i4':
+      return 'i32';
+    case 'u8':
+    case 'u4':
+      return 'u32';
+    default:
+      return storage;
+  }
+}
+
+function latest(of: readonly Phase[]): Phase {
+  return phases[Math.max(0, ...of.map((phase) => phases.indexOf(phase)))]!;
+}
+
+/** Buffers end on a multiple of 16 bytes, so that vec4 accesses at the end stay inside. Never empty. */
+export function paddedBytes(storage: Storage, elements: number): number {
+  return Math.max(16, Math.ceil((elements * storageBits[storage]) / 8 / 16) * 16);
+}
+
+function rowMajorView(buffer: BufferId, dtype: DataType, storage: Storage, shape: Shape): TensorView {
+  return { buffer, dtype, storage, shape, strides: stridesOf(shape), offset: 0 };
+}
+
+function movedBytes(views: readonly TensorView[]): number {
+  return views.reduce((sum, view) => sum + (sizeOf(view.shape) * storageBits[view.storage]) / 8, 0);
+}
+
+/** 64-bit integers beyond 32 bits (INT64_MAX as "no limit") saturate. */
+function saturated(data: Float64Array): Int32Array<ArrayBuffer> {
+  return Int32Array.from(data, (x) => Math.min(Math.max(x, -2147483648), 2147483647));
+}
