@@ -1,0 +1,26 @@
+/** A sampler that cannot do what its configuration or the caller asks for. */
+export class SamplerError extends Error {
+  override name = 'SamplerError';
+  /** Sampler it concerns, by its friendly name. */
+  readonly sampler: string;
+  /** Configuration field or option at fault. */
+  readonly field: string;
+
+  constructor(sampler: string, field: string, message: string) {
+    super(`Sampler '${sampler}', ${field}: ${message}`);
+    this.sampler = sampler;
+    this.field = field;
+  }
+}
+
+/** A tokenizer's files that are missing, malformed or of a kind that is not supported. */
+export class TokenizerError extends Error {
+  override name = 'TokenizerError';
+  /** File the trouble is in. */
+  readonly file: string;
+
+  constructor(file: string, message: string, cause?: unknown) {
+    super(`${file}: ${message}`, { cause });
+    this.file = file;
+  }
+}
