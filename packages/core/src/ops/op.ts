@@ -36,6 +36,11 @@ export interface OpDefinition {
   expand?(node: Node, build: Build): Value[];
   /** Emits dispatches, or only makes views. `canLower` says beforehand that it can; its string says why not. */
   lower?(node: Node, lowering: Lowering): void;
+  /**
+   * Whether `lower` applies the node's epilogue to output 0 (see `Lowering.epilogue`). Passes give epilogues to such
+   * operators only.
+   */
+  acceptsEpilogue?: boolean;
   /** Reason why `lower` (or `elementwise`) cannot run this node, for the fallback's report. Absent: it always can. */
   refuse?(node: Node): string | undefined;
 }
