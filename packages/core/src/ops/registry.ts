@@ -1,11 +1,14 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
+import { elementwiseOps, microsoftElementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
+import { movementOps } from './movement.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { shapeOps } from './shape.ts';
 
 /** Every operator by domain. A table of one file each; names within a domain are unique. */
 const tables: Readonly<Record<string, readonly OpTable[]>> = {
-  '': [],
-  'com.microsoft': [],
+  '': [elementwiseOps, movementOps, shapeOps],
+  'com.microsoft': [microsoftElementwiseOps],
   [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }],
 };
 
