@@ -1,0 +1,330 @@
+import { ShapeError } from '../errors.ts';
+import type { Node } from '../graph/graph.ts';
+import gatherElementsSource from '../kernels/gather/gather-elements.wgsl';
+import gatherNdSource from '../kernels/gather/gather-nd.wgsl';
+import gatherSource from '../kernels/gather/gather.wgsl';
+import oneHotSource from '../kernels/gather/one-hot.wgsl';
+import { indexedKernel } from '../kernels/movement/indexed.ts';
+import { u32 } from '../kernels/shader.ts';
+import type { TensorView } from '../plan/plan.ts';
+import { formatShape, normalizeAxis, sizeOf, stridesOf } from '../tensor/shape.ts';
+import type { OpDefinition, OpTable } from './op.ts';
+import { constantOperand, describe, intAttribute, operand, scalarOperand } from './operands.ts';
+import { forEachIndex, readView, rowMajorView } from './views.ts';
+
+function axisOf(node: Node, missing: number): number {
+  return normalizeAxis(intAttribute(node, 'axis', missing), operand(node, 0).shape.length, describe(node));
+}
+
+/** A negative index counts from the end. Throws for one that is outside of the axis. */
+function wrapped(index: number, dim: number, node: Node): number {
+  const own = index < 0 ? index + dim : index;
+  if (!Number.isInteger(own) || own < 0 || own >= dim) {
+    throw new ShapeError(describe(node), {
+      expected: `indices from ${-dim} to ${dim - 1}`,
+      actual: String(index),
+    });
+  }
+  return own;
+}
+
+/**
+ * Gather with known indices in arithmetic sequence (a single index, a range) as a view; `undefined` where strides
+ * cannot say it.
+ */
+function gatherView(node: Node, x: TensorView): TensorView | undefined {
+  const indices = operand(node, 1);
+  if (indices.origin.kind !== 'constant' || indices.origin.data.length === 0) return undefined;
+  const axis = axisOf(node, 0);
+  const rows = Array.from(indices.origin.data, (index) => wrapped(index, x.shape[axis]!, node));
+  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1;
+  if (rows.some((row, k) => row !== rows[0]! + k * step)) return undefined;
+  const stride = x.strides[axis]! * step;
+  return {
+    ...x,
+    shape: x.shape.toSpliced(axis, 1, ...indices.shape),
+    strides: x.strides.toSpliced(axis, 1, ...stridesOf(indices.shape).map((s) => s * stride)),
+    offset: x.offset + rows[0]! * x.strides[axis]!,
+  };
+}
+
+const gather: OpDefinition = {
+  infer(node) {
+    const { dtype, shape } = operand(node, 0);
+    return [{ dtype, shape: shape.toSpliced(axisOf(node, 0), 1, ...operand(node, 1).shape) }];
+  },
+  fold(node, [x, indices]) {
+    const view = gatherView(node, rowMajorView(x!));
+    if (view) return [readView(x!.data, view)];
+    const axis = axisOf(node, 0);
+    const inner = sizeOf(x!.shape.slice(axis + 1));
+    const dim = x!.shape[axis]!;
+    const data = new Float64Array(sizeOf(node.outputs[0]!.shape));
+    const rows = Array.from(indices!.data, (index) => wrapped(index, dim, node));
+    const outer = sizeOf(x!.shape.slice(0, axis));
+    for (let o = 0; o < outer; o++) {
+      rows.forEach((row, k) => {
+        const from = (o * dim + row) * inner;
+        data.set(x!.data.subarray(from, from + inner), (o * rows.length + k) * inner);
+      });
+    }
+    return [data];
+  },
+  lower(node, lowering) {
+    const [result] = node.outputs;
+    const x = lowering.view(operand(node, 0));
+    const view = gatherView(node, x);
+    if (view) {
+      lowering.alias(result!, view);
+      return;
+    }
+    const output = lowering.allocate(result!);
+    const indices = lowering.view(operand(node, 1));
+    lowering.dispatch(
+      indexedKernel({
+        name: `gather_${x.storage}_${output.storage}`,
+        output,
+        inputs: { x, indices },
+        constants: { AXIS: axisOf(node, 0), DEPTH: indices.shape.length },
+        body: gatherSource,
+        // Tables are read in part; the rest of a vocabulary costs nothing.
+        work: { bytes: 8 * sizeOf(output.shape) },
+      }),
+    );
+  },
+};
+
+const gatherElements: OpDefinition = {
+  infer: (node) => [{ dtype: operand(node, 0).dtype, shape: operand(node, 1).shape }],
+  fold(node, [x, indices]) {
+    const axis = axisOf(node, 0);
+    const strides = stridesOf(x!.shape);
+    const data = new Float64Array(indices!.data.length);
+    forEachIndex(indices!.shape, (at, i) => {
+      const row = wrapped(indices!.data[i]!, x!.shape[axis]!, node);
+      data[i] = x!.data[at.reduce((sum, c, a) => sum + (a === axis ? row : c) * strides[a]!, 0)]!;
+    });
+    return [data];
+  },
+  lower(node, lowering) {
+    const output = lowering.allocate(node.outputs[0]!);
+    lowering.dispatch(
+      indexedKernel({
+        name: `gather_elements_${output.storage}`,
+        output,
+        inputs: { x: lowering.view(operand(node, 0)), indices: lowering.view(operand(node, 1)) },
+        constants: { AXIS: axisOf(node, 0) },
+        body: gatherElementsSource,
+      }),
+    );
+  },
+};
+
+/** Leading axes that data and indices share, and coordinates in each row of indices. */
+function gatherNdSizes(node: Node): { batchDims: number; depth: number } {
+  const batchDims = intAttribute(node, 'batch_dims', 0);
+  const [x, indices] = [operand(node, 0), operand(node, 1)];
+  const depth = indices.shape.at(-1);
+  if (depth === undefined || batchDims >= indices.shape.length || batchDims + depth > x.shape.length) {
+    throw new ShapeError(describe(node), {
+      expected: `indices that fit ${formatShape(x.shape)}`,
+      actual: formatShape(indices.shape),
+    });
+  }
+  return { batchDims, depth };
+}
+
+const gatherNd: OpDefinition = {
+  infer(node) {
+    const { batchDims, depth } = gatherNdSizes(node);
+    const { dtype, shape } = operand(node, 0);
+    return [{ dtype, shape: [...operand(node, 1).shape.slice(0, -1), ...shape.slice(batchDims + depth)] }];
+  },
+  fold(node, [x, indices]) {
+    const { batchDims, depth } = gatherNdSizes(node);
+    const strides = stridesOf(x!.shape);
+    const slice = sizeOf(x!.shape.slice(batchDims + depth));
+    const data = new Float64Array(sizeOf(node.outputs[0]!.shape));
+    forEachIndex(indices!.shape.slice(0, -1), (at, row) => {
+      let from = at.slice(0, batchDims).reduce((sum, c, a) => sum + c * strides[a]!, 0);
+      for (let k = 0; k < depth; k++) {
+        const a = batchDims + k;
+        from += wrapped(indices!.data[row * depth + k]!, x!.shape[a]!, node) * strides[a]!;
+      }
+      data.set(x!.data.subarray(from, from + slice), row * slice);
+    });
+    return [data];
+  },
+  lower(node, lowering) {
+    const { batchDims, depth } = gatherNdSizes(node);
+    const output = lowering.allocate(node.outputs[0]!);
+    lowering.dispatch(
+      indexedKernel({
+        name: `gather_nd_${output.storage}`,
+        output,
+        inputs: { x: lowering.view(operand(node, 0)), indices: lowering.view(operand(node, 1)) },
+        constants: { BATCH_DIMS: batchDims, DEPTH: depth },
+        body: gatherNdSource,
+      }),
+    );
+  },
+};
+
+/** The new axis of OneHot and its size. */
+function oneHotAxis(node: Node): { axis: number; depth: number } {
+  const rank = operand(node, 0).shape.length + 1;
+  return {
+    axis: normalizeAxis(intAttribute(node, 'axis', -1), rank, describe(node)),
+    depth: Math.trunc(scalarOperand(node, 1)),
+  };
+}
+
+const oneHot: OpDefinition = {
+  infer(node) {
+    const { axis, depth } = oneHotAxis(node);
+    return [{ dtype: operand(node, 2).dtype, shape: operand(node, 0).shape.toSpliced(axis, 0, depth) }];
+  },
+  fold(node, [indices, , values]) {
+    const { axis, depth } = oneHotAxis(node);
+    const { shape } = node.outputs[0]!;
+    const strides = stridesOf(indices!.shape).toSpliced(axis, 0, 0);
+    const data = new Float64Array(sizeOf(shape));
+    forEachIndex(shape, (at, i) => {
+      const index = indices!.data[at.reduce((sum, c, a) => sum + c * strides[a]!, 0)]!;
+      data[i] = values!.data[(index < 0 ? index + depth : index) === at[axis] ? 1 : 0]!;
+    });
+    return [data];
+  },
+  lower(node, lowering) {
+    const { axis, depth } = oneHotAxis(node);
+    const output = lowering.allocate(node.outputs[0]!);
+    lowering.dispatch(
+      indexedKernel({
+        name: `one_hot_${output.storage}`,
+        output,
+        inputs: { indices: lowering.view(operand(node, 0)), values: lowering.view(operand(node, 2)) },
+        params: { depth: u32(depth) },
+        constants: { AXIS: axis },
+        body: oneHotSource,
+      }),
+    );
+  },
+};
+
+/** Positions of what is not zero in a tensor that must be known on the CPU: the result's shape depends on it. */
+function nonZeroPositions(node: Node): number[][] {
+  const { data, shape } = constantOperand(node, 0);
+  const rows: number[][] = [];
+  forEachIndex(shape, (at, i) => {
+    if (data[i] !== 0) rows.push([...at]);
+  });
+  return rows;
+}
+
+const nonZero: OpDefinition = {
+  infer: (node) => [
+    { dtype: 'int64', shape: [operand(node, 0).shape.length, nonZeroPositions(node).length] },
+  ],
+  fold(node) {
+    const rows = nonZeroPositions(node);
+    return [Float64Array.from(operand(node, 0).shape.flatMap((_, axis) => rows.map((row) => row[axis]!)))];
+  },
+};
+
+/** Indices along the axis that Compress keeps, and the axis; without one the tensor is flattened. */
+function kept(node: Node): { axis: number | undefined; indices: number[] } {
+  const { data } = constantOperand(node, 1);
+  const axis = node.attributes.has('axis') ? axisOf(node, 0) : undefined;
+  const { shape } = operand(node, 0);
+  const dim = axis === undefined ? sizeOf(shape) : shape[axis]!;
+  return { axis, indices: Array.from(data.keys()).filter((k) => k < dim && data[k] !== 0) };
+}
+
+const compress: OpDefinition = {
+  infer(node) {
+    const { axis, indices } = kept(node);
+    const { dtype, shape } = operand(node, 0);
+    return [{ dtype, shape: axis === undefined ? [indices.length] : shape.with(axis, indices.length) }];
+  },
+  expand(node, build) {
+    const { axis, indices } = kept(node);
+    const x = operand(node, 0);
+    const [from] = axis === undefined ? build.node('Reshape', [x, build.constant([-1], [1], 'int64')]) : [x];
+    return build.node('Gather', [from, build.constant(indices, [indices.length], 'int64')], {
+      axis: axis ?? 0,
+    });
+  },
+};
+
+/** Slices of a tensor along an axis (its elements, without one) by what they hold, as Unique tells them apart. */
+function uniqueSlices(node: Node): {
+  axis: number | undefined;
+  first: number[];
+  inverse: number[];
+  counts: number[];
+} {
+  const { data, shape } = constantOperand(node, 0);
+  const axis = node.attributes.has('axis') ? axisOf(node, 0) : undefined;
+  const slices: number[][] = [];
+  if (axis === undefined) for (const x of data) slices.push([x]);
+  else {
+    for (let k = 0; k < shape[axis]!; k++) slices.push([]);
+    forEachIndex(shape, (at, i) => slices[at[axis]!]!.push(data[i]!));
+  }
+  const groups = new Map<string, { first: number; members: number[] }>();
+  slices.forEach((slice, k) => {
+    const key = slice.join();
+    const group = groups.get(key);
+    if (group) group.members.push(k);
+    else groups.set(key, { first: k, members: [k] });
+  });
+  let found = [...groups.values()];
+  if (intAttribute(node, 'sorted', 1) !== 0) {
+    const compare = (a: readonly number[], b: readonly number[]): number =>
+      a.reduce((order, x, i) => order || x - b[i]!, 0);
+    found = found.toSorted((a, b) => compare(slices[a.first]!, slices[b.first]!));
+  }
+  const inverse = new Array<number>(slices.length);
+  found.forEach(({ members }, k) => members.forEach((member) => (inverse[member] = k)));
+  return {
+    axis,
+    first: found.map(({ first }) => first),
+    inverse,
+    counts: found.map(({ members }) => members.length),
+  };
+}
+
+const unique: OpDefinition = {
+  infer(node) {
+    const { axis, first, inverse } = uniqueSlices(node);
+    const { dtype, shape } = operand(node, 0);
+    return [
+      { dtype, shape: axis === undefined ? [first.length] : shape.with(axis, first.length) },
+      { dtype: 'int64', shape: [first.length] },
+      { dtype: 'int64', shape: [inverse.length] },
+      { dtype: 'int64', shape: [first.length] },
+    ];
+  },
+  fold(node, [x]) {
+    const { axis, first, inverse, counts } = uniqueSlices(node);
+    const flat = axis === undefined ? { ...x!, shape: [x!.data.length] } : x!;
+    const values = new Float64Array(sizeOf(node.outputs[0]!.shape));
+    const strides = stridesOf(flat.shape);
+    forEachIndex(node.outputs[0]!.shape, (at, i) => {
+      const from = at.reduce((sum, c, a) => sum + (a === (axis ?? 0) ? first[c]! : c) * strides[a]!, 0);
+      values[i] = flat.data[from]!;
+    });
+    return [values, Float64Array.from(first), Float64Array.from(inverse), Float64Array.from(counts)];
+  },
+};
+
+/** Operators that pick elements by index. */
+export const gatherOps: OpTable = {
+  Compress: compress,
+  Gather: gather,
+  GatherElements: gatherElements,
+  GatherND: gatherNd,
+  NonZero: nonZero,
+  OneHot: oneHot,
+  Unique: unique,
+};
