@@ -24,3 +24,26 @@ export class TokenizerError extends Error {
     this.file = file;
   }
 }
+
+/** A model folder that lacks a file, or holds one that cannot be understood. */
+export class ModelFolderError extends Error {
+  override name = 'ModelFolderError';
+  /** File it concerns, relative to the folder. */
+  readonly file: string;
+
+  constructor(file: string, message: string, cause?: unknown) {
+    super(`${file} ${message}`, { cause });
+    this.file = file;
+  }
+}
+
+/** An option of a generation that this model cannot serve. */
+export class OptionError extends Error {
+  override name = 'OptionError';
+  readonly option: string;
+
+  constructor(option: string, message: string) {
+    super(`${option}: ${message}`);
+    this.option = option;
+  }
+}

@@ -1,6 +1,7 @@
 import { DisposedError, ShapeError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../plan/plan.ts';
+import { toNumbers } from '../onnx/elements.ts';
 import { bytesOf, type DataType } from './dtype.ts';
 import { fromFloat16Array, toFloat16 } from './float16.ts';
 import { formatShape, sizeOf, type Shape } from './shape.ts';
@@ -27,7 +28,12 @@ export interface TypedArrays {
 export type NumericType = keyof TypedArrays;
 export type TypedArray = TypedArrays[NumericType];
 
-const constructors: { [T in NumericType]: new (buffer: ArrayBuffer) => TypedArrays[T] } = {
+interface ArrayConstructor<A> {
+  new (buffer: ArrayBuffer): A;
+  readonly BYTES_PER_ELEMENT: number;
+}
+
+const constructors: { [T in NumericType]: ArrayConstructor<TypedArrays[T]> } = {
   float32: Float32Array, float64: Float64Array, float16: Uint16Array, bfloat16: Uint16Array,
   int64: BigInt64Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, int4: Uint8Array,
   uint64: BigUint64Array, uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array, uint4: Uint8Array,
@@ -50,27 +56,46 @@ export class Tensor<T extends NumericType = NumericType> {
   readonly shape: Shape;
   #cpu: TypedArrays[T] | undefined;
   #gpu: GpuData | undefined;
+  #version = 0;
 
   /**
-   * A tensor on the CPU. `data` is used, not copied, and must not change while a run reads it.
+   * A tensor on the CPU. `data` is used, not copied, and must not change while a run reads it. int64 data may be given
+   * as an `Int32Array`, which is copied.
    *
    * @throws ShapeError when the number of elements does not match `shape`
    */
-  constructor(dtype: T, shape: Shape, data: TypedArrays[T] | GpuData) {
+  constructor(dtype: T, shape: Shape, data: TypedArrays[T] | Int32Array | GpuData) {
     this.dtype = dtype;
     this.shape = [...shape];
     if ('engine' in data) {
       this.#gpu = data;
       return;
     }
-    const expected = bytesOf(dtype, sizeOf(shape));
-    if (shape.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || data.byteLength !== expected) {
-      throw new ShapeError(`Tensor(${dtype}, ${formatShape(shape)})`, {
-        expected: `${expected} bytes of data`,
-        actual: `${data.byteLength}`,
+    const given = dtype === 'int64' && data instanceof Int32Array ? BigInt64Array.from(data, BigInt) : data;
+    const elements = sizeOf(shape);
+    const fits =
+      shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0) &&
+      given instanceof constructors[dtype] &&
+      given.byteLength === bytesOf(dtype, elements);
+    if (!fits) {
+      const expected = bytesOf(dtype, elements) / constructors[dtype].BYTES_PER_ELEMENT;
+      throw new ShapeError(`Tensor('${dtype}', ${formatShape(shape)})`, {
+        expected: `${constructors[dtype].name} of ${expected} elements`,
+        actual: `${given.constructor.name} of ${given.length}`,
       });
     }
-    this.#cpu = data;
+    this.#cpu = given;
+  }
+
+  /** A tensor over GPU memory that it owns from now on. For runtimes that fill buffers themselves. */
+  static onGpu(engine: Engine, dtype: DataType, shape: Shape, buffer: GPUBuffer, storage: Storage): Tensor {
+    if (dtype === 'string') throw new Error('Internal error: strings cannot lie on the GPU');
+    return new Tensor(dtype, shape, { engine, buffer, storage });
+  }
+
+  /** A tensor on the CPU from numbers, converted to `dtype` as ONNX's Cast would. */
+  static from<T extends NumericType>(dtype: T, shape: Shape, values: ArrayLike<number>): Tensor<T> {
+    return new Tensor(dtype, shape, encode(dtype, values));
   }
 
   get location(): 'cpu' | 'gpu' {
@@ -106,6 +131,16 @@ export class Tensor<T extends NumericType = NumericType> {
     return decode(this.dtype, gpu.storage, bytes, elements);
   }
 
+  /** Grows with every `markChanged`: what was computed from an earlier version of a stable input is stale. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Tells sessions that the contents were changed in place. Runs that write into a tensor do it themselves. */
+  markChanged(): void {
+    this.#version++;
+  }
+
   /** Gives GPU memory back. The tensor cannot be used afterwards. Idempotent. */
   dispose(): void {
     if (this.#gpu) this.#gpu.engine.buffers.release(this.#gpu.buffer);
@@ -115,6 +150,21 @@ export class Tensor<T extends NumericType = NumericType> {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Elements of a CPU array as doubles. 64-bit integers beyond 2^53 are rounded. */
+export function toDoubles(dtype: NumericType, data: TypedArray, elements: number): Float64Array<ArrayBuffer> {
+  return toNumbers(dtype, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), elements);
+}
+
+/** Bytes of a CPU tensor as the GPU reads them (`fileStorage`): raw, or the nearest 32-bit type. */
+export function rawBytes(tensor: Tensor): Uint8Array<ArrayBuffer> {
+  const data = tensor.cpu!;
+  const Wide = { float64: Float32Array, int16: Int32Array, uint16: Uint32Array, uint64: Uint32Array }[
+    tensor.dtype as string
+  ];
+  const source = Wide ? Wide.from(toDoubles(tensor.dtype, data, sizeOf(tensor.shape))) : data;
+  return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
 }
 
 /** Elements as kernels store them, as the array type of the dtype. */

@@ -1,0 +1,162 @@
+import { CustomKernel, NumericError, Tensor, type Engine, type Session, type Storage } from '@calotype/core';
+import { createScale } from './denoise.ts';
+import toPixels from './to-pixels.wgsl';
+
+const WORKGROUP = 256;
+
+/** Form of a finished picture. A bitmap never leaves the GPU; the others are read back once. */
+export type OutputType = 'bitmap' | 'imageData' | 'blob';
+
+export interface OutputTypes {
+  bitmap: ImageBitmap;
+  imageData: ImageData;
+  blob: Blob;
+}
+
+/** How latents relate to what the decoder takes: `decoder input = latents / scalingFactor + shiftFactor`. */
+export interface LatentScaling {
+  scalingFactor: number;
+  shiftFactor: number;
+}
+
+/** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
+export class LatentDecoder {
+  readonly #engine: Engine;
+  readonly #session: Session;
+  readonly #scaling: LatentScaling;
+  readonly #scale: CustomKernel;
+  /** By the storage of the decoder's planes, which its plan decides. */
+  readonly #toPixels = new Map<Storage, CustomKernel>();
+
+  private constructor(engine: Engine, session: Session, scaling: LatentScaling, scale: CustomKernel) {
+    this.#engine = engine;
+    this.#session = session;
+    this.#scaling = scaling;
+    this.#scale = scale;
+  }
+
+  static async create(engine: Engine, session: Session, scaling: LatentScaling): Promise<LatentDecoder> {
+    return new LatentDecoder(engine, session, scaling, await createScale(engine));
+  }
+
+  /**
+   * @param latents [images, channels, height, width] on the GPU
+   * @throws NumericError when a picture would hold NaN or infinities
+   */
+  async decode<T extends OutputType>(
+    latents: Tensor<'float32'>,
+    outputType: T,
+    options: { signal?: AbortSignal | undefined; onImage?: (index: number) => void } = {},
+  ): Promise<OutputTypes[T][]> {
+    const { buffers } = this.#engine;
+    const [images, ...rest] = latents.shape;
+    const elements = rest.reduce((product, dim) => product * dim, 1);
+    const results: OutputTypes[T][] = [];
+    for (let image = 0; image < images!; image++) {
+      options.signal?.throwIfAborted();
+      const scaled = buffers.acquire(Math.ceil((elements * 4) / 16) * 16, 'scaled latents');
+      using input = new Tensor('float32', [1, ...rest], {
+        engine: this.#engine,
+        buffer: scaled,
+        storage: 'f32',
+      });
+      this.#scale.run(
+        { x: latents.gpu!.buffer, y: scaled },
+        {
+          elements,
+          offset: image * elements,
+          copies: 1,
+          scale: 1 / this.#scaling.scalingFactor,
+          shift: this.#scaling.shiftFactor,
+        },
+        Math.ceil(elements / WORKGROUP),
+      );
+      const name = this.#session.inputs[0]!.name;
+      const outputs = await this.#session.run({ [name]: input }, { signal: options.signal });
+      const [planes] = Object.values(outputs);
+      try {
+        results.push(await this.#picture(planes!, outputType));
+      } finally {
+        for (const tensor of Object.values(outputs)) tensor.dispose();
+      }
+      options.onImage?.(image);
+    }
+    return results;
+  }
+
+  async #picture<T extends OutputType>(planes: Tensor, outputType: T): Promise<OutputTypes[T]> {
+    const { buffers, device, readBack } = this.#engine;
+    const [height, width] = [planes.shape[2]!, planes.shape[3]!];
+    // Copies between buffers and textures want rows at multiples of 256 bytes.
+    const pitch = outputType === 'imageData' ? width : Math.ceil(width / 64) * 64;
+    const pixels = buffers.acquire(Math.ceil((pitch * height * 4) / 16) * 16, 'pixels');
+    const fault = buffers.acquire(16, 'fault');
+    try {
+      device.queue.writeBuffer(fault, 0, new Uint32Array(4));
+      const kernel = await this.#pixelKernel(planes.gpu!.storage);
+      kernel.run(
+        { planes: planes.gpu!.buffer, pixels, fault },
+        { width, height, pitch, offset: 0 },
+        Math.ceil((width * height) / WORKGROUP),
+      );
+      let picture: ImageBitmap | ImageData | Blob;
+      if (outputType === 'imageData') {
+        const bytes = await readBack.read(pixels, width * height * 4);
+        picture = new ImageData(new Uint8ClampedArray(bytes.buffer), width, height);
+      } else {
+        const canvas = this.#draw(pixels, width, height, pitch);
+        picture =
+          outputType === 'bitmap'
+            ? canvas.transferToImageBitmap()
+            : await canvas.convertToBlob({ type: 'image/png' });
+      }
+      const [faulty] = new Uint32Array((await readBack.read(fault, 4)).buffer);
+      if (faulty) {
+        throw new NumericError(
+          'picture',
+          "The model overflowed at this precision. Load it with precision: 'f32', or use a decoder made for float16.",
+        );
+      }
+      return picture as OutputTypes[T];
+    } finally {
+      buffers.release(pixels);
+      buffers.release(fault);
+    }
+  }
+
+  async #pixelKernel(storage: Storage): Promise<CustomKernel> {
+    const known = this.#toPixels.get(storage);
+    if (known) return known;
+    const kernel = await CustomKernel.create(this.#engine, {
+      name: 'to_pixels',
+      body: toPixels,
+      inputs: { planes: storage },
+      outputs: { pixels: 'u32', fault: 'u32' },
+      params: { width: 'u32', height: 'u32', pitch: 'u32', offset: 'u32' },
+      constants: { WORKGROUP },
+    });
+    this.#toPixels.set(storage, kernel);
+    return kernel;
+  }
+
+  /** Copies pixels into a canvas on the GPU. */
+  #draw(pixels: GPUBuffer, width: number, height: number, pitch: number): OffscreenCanvas {
+    const { device } = this.#engine;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext('webgpu')!;
+    context.configure({ device, format: 'rgba8unorm', usage: GPUTextureUsage.COPY_DST, alphaMode: 'opaque' });
+    const encoder = device.createCommandEncoder({ label: 'picture' });
+    encoder.copyBufferToTexture(
+      { buffer: pixels, bytesPerRow: pitch * 4, rowsPerImage: height },
+      { texture: context.getCurrentTexture() },
+      [width, height],
+    );
+    device.queue.submit([encoder.finish()]);
+    return canvas;
+  }
+
+  dispose(): void {
+    this.#scale.dispose();
+    for (const kernel of this.#toPixels.values()) kernel.dispose();
+  }
+}
