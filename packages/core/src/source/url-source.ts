@@ -1,3 +1,4 @@
+import { untilAbort } from '../abort.ts';
 import { SourceError } from '../errors.ts';
 import { blobSource } from './blob-source.ts';
 import { fetchWithRetry, type FetchOptions } from './fetch.ts';
@@ -114,14 +115,4 @@ class UrlSource implements ByteSource {
 function totalOf(response: Response): number | undefined {
   const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
   return total === undefined ? undefined : Number(total);
-}
-
-/** `promise`, or the signal's reason as soon as it aborts. */
-function untilAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

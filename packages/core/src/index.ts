@@ -1,0 +1,47 @@
+// The public surface of @calotype/core. Everything that applications may use is listed here.
+
+export { createSession } from './session.ts';
+export type { PrepareOptions, RunOptions, Session, SessionOptions } from './session.ts';
+export type { Tensors } from './session/feeds.ts';
+export type { InputShapes } from './session/request.ts';
+
+export { Tensor } from './tensor/tensor.ts';
+export type { GpuData, NumericType, TypedArray, TypedArrays } from './tensor/tensor.ts';
+export type { DataType } from './tensor/dtype.ts';
+export type { Shape } from './tensor/shape.ts';
+
+export { Engine } from './gpu/engine.ts';
+export type { EngineOptions } from './gpu/engine.ts';
+export type { PrepareProgress } from './gpu/program.ts';
+export { CustomKernel } from './gpu/custom-kernel.ts';
+export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
+
+export type { Capabilities, Precision } from './plan/capabilities.ts';
+export type { Dispatch, Island, Kernel, Plan, PlanBuffer, Step, Storage, TensorView } from './plan/plan.ts';
+export type { SymbolicType } from './graph/template.ts';
+
+export { blobSource } from './source/blob-source.ts';
+export { bytesSource } from './source/bytes-source.ts';
+export { directoryStore } from './source/directory-store.ts';
+export { mapStore } from './source/map-store.ts';
+export type { FileContents } from './source/map-store.ts';
+export { urlSource } from './source/url-source.ts';
+export { urlStore } from './source/url-store.ts';
+export type { FetchOptions } from './source/fetch.ts';
+export type { ModelSource } from './source/model-source.ts';
+export type { ByteSource, FileStore } from './source/source.ts';
+
+export {
+  CalotypeError,
+  DeviceLostError,
+  DisposedError,
+  InvalidModelError,
+  NumericError,
+  OutOfMemoryError,
+  ShaderError,
+  ShapeError,
+  SourceError,
+  UnsupportedDeviceError,
+  UnsupportedOpError,
+} from './errors.ts';
+export type { UnsupportedOp } from './errors.ts';
