@@ -1,0 +1,86 @@
+import { floatAttribute, intAttribute } from '../../ops/operands.ts';
+import { equalShapes } from '../../tensor/shape.ts';
+import type { GraphEditor } from '../edit.ts';
+import { attributeMap } from '../emit.ts';
+import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
+import { dataOf, eitherOrder, isPerIndex, producerOf, userOf } from '../match.ts';
+import type { Pass } from './pass.ts';
+
+/**
+ * `GroupNorm(x, scale[C], bias[C])` from what exporters write for it: GroupNormalization, or InstanceNormalization on
+ * x seen as [N, groups, …], seen as x again, times scale, plus bias.
+ */
+export const fuseGroupNorm: Pass = {
+  name: 'fuse-group-norm',
+  run(graph) {
+    for (const node of graph.nodes()) {
+      if (!graph.has(node) || node.domain !== '') continue;
+      if (node.op === 'InstanceNormalization') fuseInstanceNorm(graph, node);
+      if (node.op === 'GroupNormalization') fuseGroupNormalization(graph, node);
+    }
+  },
+};
+
+function fuseInstanceNorm(graph: GraphEditor, norm: Node): void {
+  const [grouped, ones, zeros] = norm.inputs;
+  const x = producerOf(graph, grouped, 'Reshape')?.inputs[0];
+  const back = userOf(graph, norm.outputs[0]!, 'Reshape');
+  if (!x || !back || !equalShapes(back.outputs[0]!.shape, x.shape)) return;
+  const [batch, groups] = grouped!.shape;
+  const channels = x.shape[1];
+  if (channels === undefined || x.shape[0] !== batch || channels % groups! !== 0) return;
+  if (!holds(ones, 1) || !holds(zeros, 0)) return;
+  const scale = affine(graph, back.outputs[0]!, 'Mul', x);
+  const bias = affine(graph, scale?.result ?? back.outputs[0]!, 'Add', x);
+  const result = bias?.result ?? scale?.result ?? back.outputs[0]!;
+  graph.redefine(result, {
+    ...{ op: 'GroupNorm', domain: OWN_DOMAIN, name: norm.name },
+    inputs: operands(
+      x,
+      scale && graph.reshape(scale.parameter, [channels]),
+      bias && graph.reshape(bias.parameter, [channels]),
+    ),
+    attributes: attributeMap({ groups: groups!, epsilon: floatAttribute(norm, 'epsilon', 1e-5) }),
+  });
+}
+
+/** A following `op` with one number for each channel. */
+function affine(
+  graph: GraphEditor,
+  value: Value,
+  op: string,
+  x: Value,
+): { parameter: Value; result: Value } | undefined {
+  const node = userOf(graph, value, op);
+  const parameter = node && eitherOrder(node, (v) => (v === value ? true : undefined))?.other;
+  if (!parameter || !isPerIndex(parameter, 1, x.shape.length, x.shape[1]!)) return undefined;
+  return { parameter, result: node.outputs[0]! };
+}
+
+function fuseGroupNormalization(graph: GraphEditor, node: Node): void {
+  const [x, scale, bias] = node.inputs;
+  const groups = intAttribute(node, 'num_groups');
+  const channels = x?.shape[1];
+  if (!x || !scale || !bias || !groups || channels === undefined || channels % groups !== 0) return;
+  // Until opset 21 there was one scale for each group.
+  const perChannel = (value: Value): Value => {
+    if (node.opset >= 21) return value;
+    const size = channels / groups;
+    const shape = graph.constant([groups, size], [2], 'int64', `${node.name}/shape`);
+    const inputs = [graph.reshape(value, [groups, 1]), shape];
+    return graph.reshape(graph.make({ op: 'Expand', name: node.name, inputs }), [channels]);
+  };
+  graph.redefine(node.outputs[0]!, {
+    ...{ op: 'GroupNorm', domain: OWN_DOMAIN },
+    inputs: [x, perChannel(scale), perChannel(bias)],
+    attributes: attributeMap({ groups, epsilon: floatAttribute(node, 'epsilon', 1e-5) }),
+  });
+}
+
+function holds(value: Value | undefined, number: number): boolean {
+  return dataOf(value)?.every((x) => x === number) ?? false;
+}
+
+function operands(x: Value, scale: Value | undefined, bias: Value | undefined): (Value | undefined)[] {
+  return bias ? [x, scale, bias] : scale ? [x, scale] : [x];
+}
