@@ -3,9 +3,11 @@ import { Program } from '../src/gpu/program.ts';
 import { ResidentWeights } from '../src/gpu/resident-weights.ts';
 import { OWN_DOMAIN, type Epilogue, type Graph, type Node, type Value } from '../src/graph/graph.ts';
 import type { Expr } from '../src/graph/expr.ts';
+import type { KernelTuning } from '../src/kernels/tuning.ts';
 import type { Attribute } from '../src/onnx/model.ts';
 import { lookup } from '../src/ops/registry.ts';
 import type { CpuTensor } from '../src/ops/op.ts';
+import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { bytesOf, type DataType } from '../src/tensor/dtype.ts';
@@ -92,18 +94,26 @@ export class TestGraph {
   }
 }
 
-/** Runs a test graph on the GPU and returns the outputs as doubles, row-major. */
+/**
+ * Runs a test graph on the GPU and returns the outputs as doubles, row-major.
+ *
+ * @param options.limits lower limits to plan for than the device has: variants for large tensors on small ones
+ */
 export async function runGraph(
   test: TestGraph,
   outputs: Value[],
-  options: EngineOptions & { engine?: Engine } = {},
+  options: EngineOptions & { engine?: Engine; tuning?: KernelTuning } = {},
 ): Promise<{ outputs: CpuTensor[]; plan: Plan }> {
   test.graph.outputs = outputs;
   const engine = options.engine ?? (await Engine.create({ precision: 'f32', ...options }));
   try {
     const plan = planGraph(test.graph, {
-      capabilities: engine.capabilities,
+      capabilities: {
+        ...engine.capabilities,
+        limits: { ...engine.capabilities.limits, ...options.limits },
+      },
       precision: options.precision ?? engine.precision,
+      tuning: options.tuning,
     });
     const weights = new ResidentWeights(engine);
     const program = await Program.prepare(engine, plan, weights);

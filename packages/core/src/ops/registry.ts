@@ -1,15 +1,20 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
 import { elementwiseOps, microsoftElementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
+import { convOps } from './conv.ts';
+import { matmulOps, ownMatmulOps } from './matmul.ts';
+import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
+import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { scatterOps } from './scatter.ts';
 import { shapeOps } from './shape.ts';
 
 /** Every operator by domain. A table of one file each; names within a domain are unique. */
 const tables: Readonly<Record<string, readonly OpTable[]>> = {
-  '': [elementwiseOps, movementOps, shapeOps],
+  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, scatterOps, shapeOps],
   'com.microsoft': [microsoftElementwiseOps],
-  [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }],
+  [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }, ownNormalizationOps, ownMatmulOps],
 };
 
 const definitions = new Map<string, OpDefinition>();

@@ -3,11 +3,12 @@ import { input as inputExpr } from '../graph/expr.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
+import type { KernelTuning } from '../kernels/tuning.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
-import { contentKey } from './content-key.ts';
+import { contentKey, identityOf } from './content-key.ts';
 import type { DispatchSpec, Lowering } from './lowering.ts';
 import type { BufferId, Phase, PlanBuffer, Step, Storage, TensorView } from './plan.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
@@ -25,6 +26,8 @@ const phases: readonly Phase[] = ['load', 'request', 'run'];
 export interface BuilderOptions {
   capabilities: Capabilities;
   precision: Precision;
+  /** What replaces the kernels' own choice of variants. */
+  tuning?: KernelTuning | undefined;
   /** Inputs whose tensors stay the same over several runs: what depends on them alone runs once. */
   stableInputs?: ReadonlySet<string>;
   /** Storage of inputs that lie on the GPU already in another form than their dtype's own. */
@@ -36,6 +39,7 @@ export class PlanBuilder implements Lowering {
   readonly capabilities: Capabilities;
   readonly precision: Precision;
   readonly nativeF16: boolean;
+  readonly tuning: KernelTuning;
   readonly buffers: PlanBuffer[] = [];
   readonly steps: Step[] = [];
   readonly #options: BuilderOptions;
@@ -50,6 +54,7 @@ export class PlanBuilder implements Lowering {
     this.capabilities = options.capabilities;
     this.precision = options.precision;
     this.nativeF16 = hasNativeF16(options.capabilities, options.precision);
+    this.tuning = options.tuning ?? {};
     this.#options = options;
     this.#exact = new Set(graph.outputs.filter((value) => value.dtype === 'float32'));
   }
@@ -279,10 +284,10 @@ export class PlanBuilder implements Lowering {
 
   /** Names what a load-phase buffer holds, the same in every plan of the model. */
   #loadKey(id: BufferId): string {
-    const { content, label } = this.buffers[id]!;
+    const { content } = this.buffers[id]!;
     switch (content.kind) {
       case 'weight':
-        return `weight:${label}`;
+        return identityOf(content.ref);
       case 'constant':
         return contentKey([content.data]);
       case 'computed':

@@ -1,6 +1,7 @@
 import type { Value, Node } from '../graph/graph.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import type { ShaderSpec } from '../kernels/shader.ts';
+import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import type { Phase, Storage, TensorView, Work } from './plan.ts';
@@ -18,6 +19,8 @@ export interface Lowering {
   readonly precision: Precision;
   /** Whether kernels may use WGSL's `f16` type. */
   readonly nativeF16: boolean;
+  /** What replaces the kernels' own choice of variants. */
+  readonly tuning: KernelTuning;
 
   /** The operand as it lies in memory. Weights are views of their file contents, in the file's dtype. */
   view(value: Value): TensorView;

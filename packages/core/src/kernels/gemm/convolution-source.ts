@@ -1,0 +1,137 @@
+import { u32, i32, type Param } from '../shader.ts';
+import { range, type ConvolutionSource, type GemmProblem } from './problem.ts';
+import type { SourceCode } from './sources.ts';
+
+/**
+ * Reads an image as the matrix of an implicit-GEMM convolution. A row keeps where its output position starts in the
+ * input; a column is a kernel tap and a channel. How much is worked out when depends on the channels:
+ * - tiles of depth that lie inside one tap (`channels` a multiple of the tile): the tap is found once a tile;
+ * - channels in groups of four: once a group;
+ * - anything else (the 3 or 9 channels of a first convolution, images that are not channels-last): once an element.
+ */
+export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, tileDepth: number): SourceCode {
+  const { view, axes, channels } = a;
+  const rank = axes.length;
+  const channelStride = view.strides[1]!;
+  const groupsOfFour =
+    channels % 4 === 0 &&
+    channelStride === 1 &&
+    [view.offset, a.groupStride, view.strides[0]!, ...view.strides.slice(2)].every(
+      (stride) => stride % 4 === 0,
+    );
+  const tapPerTile = groupsOfFour && channels % tileDepth === 0;
+
+  const params: Record<string, Param> = {
+    a_offset: u32(view.offset),
+    a_image: u32(view.strides[0]!),
+    a_group: u32(a.groupStride),
+    a_channels: u32(channels),
+    a_channel: u32(channelStride),
+    depth: u32(problem.depth),
+  };
+  axes.forEach((axis, d) => {
+    params[`a_in${d}`] = i32(axis.input * axis.upsample);
+    params[`a_out${d}`] = u32(axis.output);
+    params[`a_stride${d}`] = i32(view.strides[2 + d]!);
+  });
+
+  // Positions are counted in output steps times stride (forward) or in output elements (transposed).
+  const forward = a.direction === 'forward';
+  const rowStart = axes
+    .map(({ stride, pad }, d) => {
+      const at = d === 0 ? `(rest % params.a_out0)` : `(rest % params.a_out${d})`;
+      return forward ? `i32${at} * ${stride} - ${pad}` : `i32${at} + ${pad}`;
+    })
+    .map((text, d) => ({ text, d }));
+  const rowCode = [...rowStart]
+    .reverse()
+    .map(({ text, d }) => `let p${d} = ${text};\n  rest = rest / params.a_out${d};`)
+    .join('\n  ');
+
+  const tapCode = (tap: string): string => {
+    const parts: string[] = [`var rest = ${tap};`];
+    for (let d = rank - 1; d >= 0; d--) {
+      const { kernel, dilation } = axes[d]!;
+      const sign = forward ? '' : '-';
+      parts.push(`let t${d} = ${sign}i32(${d === 0 ? 'rest' : `rest % ${kernel}u`}) * ${dilation};`);
+      if (d > 0) parts.push(`rest = rest / ${kernel}u;`);
+    }
+    return parts.join('\n  ');
+  };
+
+  const inside = range(rank)
+    .map((d) => {
+      const { stride } = axes[d]!;
+      if (forward || stride === 1) return `x${d} >= 0 && x${d} < params.a_in${d}`;
+      return `x${d} >= 0 && x${d} % ${stride} == 0 && x${d} / ${stride} < params.a_in${d}`;
+    })
+    .join(' && ');
+  const position = (d: number): string => {
+    const { stride, upsample } = axes[d]!;
+    if (forward) return upsample === 1 ? `x${d}` : `(x${d} / ${upsample})`;
+    return stride === 1 ? `x${d}` : `(x${d} / ${stride})`;
+  };
+  const address = `row.base + u32(${range(rank)
+    .map((d) => `${position(d)} * params.a_stride${d}`)
+    .join(' + ')})`;
+  const add = range(rank)
+    .map((d) => `let x${d} = row.p${d} + step.t${d};`)
+    .join(' ');
+
+  const fields = range(rank).map((d) => `t${d}: i32`);
+  const tapOf = (k: string): string => `fn a_tap(k: u32) -> ATap {
+  ${tapCode(`k / params.a_channels`)}
+  return ATap(k % params.a_channels, ${range(rank)
+    .map((d) => `t${d}`)
+    .join(', ')});
+}
+${k}`;
+  const header = `
+struct ARow { base: u32, ${range(rank)
+    .map((d) => `p${d}: i32`)
+    .join(', ')} }
+struct ATap { channel: u32, ${fields.join(', ')} }
+fn a_row(batch: u32, m: u32) -> ARow {
+  var rest = m;
+  ${rowCode}
+  return ARow(params.a_offset + rest * params.a_image + batch * params.a_group, ${range(rank)
+    .map((d) => `p${d}`)
+    .join(', ')});
+}`;
+
+  let reads: string;
+  if (tapPerTile) {
+    reads = tapOf(`alias AStep = ATap;
+fn a_step(k0: u32) -> AStep { return a_tap(k0); }
+fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f {
+  ${add}
+  if (!(${inside})) { return vec4f(); }
+  return A_load4(${address} + step.channel + k);
+}`);
+  } else if (groupsOfFour) {
+    reads = tapOf(`struct AStep { k0: u32 }
+fn a_step(k0: u32) -> AStep { return AStep(k0); }
+fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
+  if (start.k0 + k >= params.depth) { return vec4f(); }
+  let step = a_tap(start.k0 + k);
+  ${add}
+  if (!(${inside})) { return vec4f(); }
+  return A_load4(${address} + step.channel);
+}`);
+  } else {
+    reads = tapOf(`struct AStep { k0: u32 }
+fn a_step(k0: u32) -> AStep { return AStep(k0); }
+fn a_load(row: ARow, k: u32) -> f32 {
+  if (k >= params.depth) { return 0.0; }
+  let step = a_tap(k);
+  ${add}
+  if (!(${inside})) { return 0.0; }
+  return A_load(${address} + step.channel * params.a_channel);
+}
+fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
+  let at = start.k0 + k;
+  return vec4f(a_load(row, at), a_load(row, at + 1u), a_load(row, at + 2u), a_load(row, at + 3u));
+}`);
+  }
+  return { inputs: { A: view }, params, functions: `${header}\n${reads}` };
+}

@@ -1,0 +1,199 @@
+import type { DispatchSpec } from '../../plan/lowering.ts';
+import { epilogueCode } from '../elementwise/epilogue.ts';
+import { u32 } from '../shader.ts';
+import { gateCode, gemmFlops, outputParams, storeCode, tileOrder, type PartialSums } from './output.ts';
+import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
+import { aSource, bSource } from './sources.ts';
+
+/**
+ * Register-tiled product in f32. A workgroup makes `tileRows` × `tileColumns` of the result from tiles of A and B in
+ * workgroup memory, each of `tileDepth`; a thread makes `threadRows` × `threadColumns` of it in registers.
+ */
+export interface FmaTile {
+  tileRows: number;
+  tileColumns: number;
+  tileDepth: number;
+  /** Multiple of 4. */
+  threadRows: number;
+  /** Multiple of 4; of 8 with a gate. */
+  threadColumns: number;
+}
+
+export function fmaThreads(tile: FmaTile): number {
+  return (tile.tileRows / tile.threadRows) * (tile.tileColumns / tile.threadColumns);
+}
+
+/** Bytes of workgroup memory. */
+export function fmaWorkgroupBytes(tile: FmaTile): number {
+  return tile.tileDepth * (tile.tileRows + 4 + tile.tileColumns) * 4;
+}
+
+export function fmaKernel(
+  problem: GemmProblem,
+  b: PreparedB,
+  tile: FmaTile,
+  partial: PartialSums | undefined,
+): DispatchSpec {
+  const { tileRows, tileColumns, tileDepth, threadRows, threadColumns } = tile;
+  const threads = fmaThreads(tile);
+  const lanesX = tileColumns / threadColumns;
+  const lanesY = tileRows / threadRows;
+  const rowGroups = range(threadRows / 4);
+  const columnGroups = range(threadColumns / 4);
+  const a = aSource(problem, tileDepth);
+  const bCode = bSource(problem, b);
+  const gate = gateCode(problem.gate);
+  const slices = partial?.slices ?? 1;
+  const tilesM = Math.ceil(problem.rows / tileRows);
+  const tilesN = Math.ceil(multipliedColumns(problem) / tileColumns);
+  const store = storeCode(problem, partial);
+
+  /** Column group (of four) within the tile that is the thread's `j`th; a gate wants pairs of neighbours. */
+  const columnGroup = (j: number): string =>
+    problem.gate ? `(x * 2u + ${(j % 2) + Math.floor(j / 2) * 2 * lanesX}u)` : `(x + ${j * lanesX}u)`;
+  const rowGroup = (i: number): string => `(y + ${i * lanesY}u)`;
+
+  const depthGroups = tileDepth / 4;
+  const loadsA = loads(tileRows * depthGroups, threads);
+  const loadsB = loads((tileColumns * tileDepth) / 4, threads);
+  const bAlongDepth = b.layout === 'nk';
+  const bInner = bAlongDepth ? depthGroups : tileColumns / 4;
+
+  const fetch = `{
+  let step = a_step(k0);
+  ${loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_load4(ra${i}, step, ka${i}); }`).join('\n  ')}
+  ${loadsB
+    .map(({ guard }, i) =>
+      bAlongDepth
+        ? `${guard}{ vb${i} = b_load4(batch, k0 + ib${i} * 4u, n0 + ob${i}); }`
+        : `${guard}{ if (n0 + ib${i} * 4u < params.b_columns) { vb${i} = b_load4(batch, k0 + ob${i}, n0 + ib${i} * 4u); } }`,
+    )
+    .join('\n  ')}
+}`;
+  const put = [
+    ...loadsA.map(
+      ({ guard }, i) =>
+        `${guard}{ ${range(4)
+          .map((e) => `tile_a[ka${i} + ${e}u][ma${i} >> 2u][ma${i} & 3u] = va${i}[${e}];`)
+          .join(' ')} }`,
+    ),
+    ...loadsB.map(({ guard }, i) =>
+      bAlongDepth
+        ? `${guard}{ ${range(4)
+            .map((e) => `tile_b[ib${i} * 4u + ${e}u][ob${i} >> 2u][ob${i} & 3u] = vb${i}[${e}];`)
+            .join(' ')} }`
+        : `${guard}{ tile_b[ob${i}][ib${i}] = vb${i}; }`,
+    ),
+  ].join('\n    ');
+
+  const body = `
+const TILE_DEPTH = ${tileDepth}u;
+var<workgroup> tile_a: array<array<vec4f, ${tileRows / 4 + 1}>, ${tileDepth}>;
+var<workgroup> tile_b: array<array<vec4f, ${tileColumns / 4}>, ${tileDepth}>;
+${store}
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let workgroup = flat_workgroup(id, grid);
+  if (workgroup >= params.workgroups) { return; }
+  let tile = workgroup % params.tiles;
+  let slice = (workgroup / params.tiles) % params.slices;
+  let batch = workgroup / params.tiles / params.slices;
+${tileOrder()}
+  let m0 = tile_m * ${tileRows}u;
+  let n0 = tile_n * ${tileColumns}u;
+  let x = lane % ${lanesX}u;
+  let y = lane / ${lanesX}u;
+  ${loadsA
+    .map(
+      (_, i) => `let ia${i} = ${i * threads}u + lane;
+  let ma${i} = ia${i} / ${depthGroups}u;
+  let ka${i} = (ia${i} % ${depthGroups}u) * 4u;
+  let ra${i} = a_row(batch, min(m0 + ma${i}, params.rows - 1u));
+  var va${i} = vec4f();`,
+    )
+    .join('\n  ')}
+  ${loadsB
+    .map(
+      (_, i) => `let ob${i} = (${i * threads}u + lane) / ${bInner}u;
+  let ib${i} = (${i * threads}u + lane) % ${bInner}u;
+  var vb${i} = vec4f();`,
+    )
+    .join('\n  ')}
+  ${range(threadRows)
+    .map((r) => columnGroups.map((c) => `var c${r}_${c} = vec4f();`).join(' '))
+    .join('\n  ')}
+  let end = min(params.depth, (slice + 1u) * params.slice_depth);
+  var k0 = slice * params.slice_depth;
+  ${fetch}
+  loop {
+    workgroupBarrier();
+    ${put}
+    workgroupBarrier();
+    k0 += TILE_DEPTH;
+    let more = k0 < end;
+    if (more) ${fetch}
+    for (var k = 0u; k < TILE_DEPTH; k++) {
+      ${rowGroups.map((i) => `let a${i} = tile_a[k][${rowGroup(i)}];`).join(' ')}
+      ${columnGroups.map((j) => `let b${j} = tile_b[k][${columnGroup(j)}];`).join(' ')}
+      ${range(threadRows)
+        .map((r) =>
+          columnGroups
+            .map((j) => `c${r}_${j} = fma(vec4f(a${r >> 2}[${r & 3}]), b${j}, c${r}_${j});`)
+            .join(' '),
+        )
+        .join('\n      ')}
+    }
+    if (!more) { break; }
+  }
+  ${range(threadRows)
+    .map((r) => {
+      const m = `m0 + ${rowGroup(r >> 2)} * 4u + ${r & 3}u`;
+      return problem.gate
+        ? range(columnGroups.length / 2)
+            .map(
+              (p) =>
+                `put_gated(slice, batch, ${m}, n0 / 2u + ${columnGroup(2 * p)} * 2u, c${r}_${2 * p}, c${r}_${2 * p + 1});`,
+            )
+            .join('\n  ')
+        : columnGroups
+            .map((j) => `put(slice, batch, ${m}, n0 + ${columnGroup(j)} * 4u, c${r}_${j});`)
+            .join('\n  ');
+    })
+    .join('\n  ')}
+}`;
+  const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
+  const tiles = tilesM * tilesN;
+  const workgroups = tiles * slices * batchSize(problem);
+  const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
+  return {
+    name: `${problem.name}_fma_${tileRows}x${tileColumns}x${tileDepth}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
+    outputs: { Y: partial?.view ?? problem.output.view },
+    params: {
+      rows: u32(problem.rows),
+      columns: u32(problem.columns),
+      tiles: u32(tiles),
+      tiles_m: u32(tilesM),
+      tiles_n: u32(tilesN),
+      slices: u32(slices),
+      slice_depth: u32(sliceDepth),
+      workgroups: u32(workgroups),
+      ...outputParams(problem, partial),
+      ...a.params,
+      ...bCode.params,
+      ...gate.params,
+      ...epilogue?.params,
+    },
+    functions: [a.functions, bCode.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
+    body,
+    workgroups,
+    work: { flops: gemmFlops(problem) },
+  };
+}
+
+/** Loads of one vec4 by each thread; the last may be for some threads only. */
+function loads(total: number, threads: number): { guard: string }[] {
+  return range(Math.ceil(total / threads)).map((i) => ({
+    guard: (i + 1) * threads > total ? `if (${i * threads}u + lane < ${total}u) ` : '',
+  }));
+}

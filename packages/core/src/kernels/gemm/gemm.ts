@@ -1,0 +1,35 @@
+import type { Lowering } from '../../plan/lowering.ts';
+import { chooseGemm } from './choose.ts';
+import { fmaKernel } from './fma.ts';
+import { gemvKernel } from './gemv.ts';
+import { partialElements, type PartialSums } from './output.ts';
+import { prepareB } from './pack.ts';
+import type { GemmProblem } from './problem.ts';
+import { reduceKernel } from './reduce.ts';
+
+/**
+ * Emits the dispatches of a product: packing of B (at load for weights), the product, and where its depth is split or
+ * its rows are not whole groups of four columns, a second one that sums and stores.
+ */
+export function gemm(lowering: Lowering, problem: GemmProblem): void {
+  const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
+  const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
+  const slices = choice.kind === 'gemv' ? 1 : choice.slices;
+  const partial: PartialSums | undefined =
+    slices > 1 || problem.columns % 4 !== 0
+      ? { view: lowering.scratch('partial', [slices * partialElements(problem)], 'f32'), slices }
+      : undefined;
+  switch (choice.kind) {
+    case 'gemv': {
+      const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
+      lowering.dispatch(gemvKernel(problem, b, choice.shape, partial));
+      break;
+    }
+    case 'fma': {
+      const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
+      lowering.dispatch(fmaKernel(problem, b, choice.tile, partial));
+      break;
+    }
+  }
+  if (partial) lowering.dispatch(reduceKernel(problem, partial));
+}

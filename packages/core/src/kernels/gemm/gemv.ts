@@ -1,0 +1,98 @@
+import type { DispatchSpec } from '../../plan/lowering.ts';
+import { epilogueCode } from '../elementwise/epilogue.ts';
+import { u32 } from '../shader.ts';
+import { gateCode, gemmFlops, outputParams, storeCode, type PartialSums } from './output.ts';
+import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
+import { aSource, bSource } from './sources.ts';
+
+/** Product with few rows (time embeddings, pooled vectors): bound by reading B, which every thread does for itself. */
+export interface GemvShape {
+  /** Threads side by side along columns, four columns each. */
+  lanes: number;
+  /** Threads that share the depth. */
+  depthLanes: number;
+}
+
+/** At most this many rows: each costs a vec4 accumulator and a load per step. */
+export const GEMV_ROWS = 8;
+
+/** B is `kn`. */
+export function gemvKernel(
+  problem: GemmProblem,
+  b: PreparedB,
+  { lanes, depthLanes }: GemvShape,
+  partial: PartialSums | undefined,
+): DispatchSpec {
+  const rows = range(problem.rows);
+  const threads = lanes * depthLanes;
+  const a = aSource(problem, 4);
+  const bCode = bSource(problem, b);
+  const gate = gateCode(problem.gate);
+  const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
+  const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));
+  const workgroups = tilesN * batchSize(problem);
+  const sum = (lane: string): string => `sum(${lane})`;
+  const body = `
+var<workgroup> sums: array<vec4f, ${threads}>;
+fn sum(x: u32) -> vec4f {
+  var v = vec4f();
+  for (var s = 0u; s < ${depthLanes}u; s++) { v += sums[s * ${lanes}u + x]; }
+  return v;
+}
+${storeCode(problem, partial)}
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let workgroup = flat_workgroup(id, grid);
+  if (workgroup >= params.workgroups) { return; }
+  let batch = workgroup / params.tiles_n;
+  let n0 = (workgroup % params.tiles_n) * ${lanes * 4}u;
+  let x = lane % ${lanes}u;
+  let n = n0 + x * 4u;
+  ${rows.map((m) => `let r${m} = a_row(batch, ${m}u); var c${m} = vec4f();`).join('\n  ')}
+  if (n < params.b_columns) {
+    for (var k = (lane / ${lanes}u) * 4u; k < params.depth; k += ${depthLanes * 4}u) {
+      let step = a_step(k);
+      ${range(4)
+        .map((e) => `let b${e} = b_load4(batch, k + ${e}u, n);`)
+        .join(' ')}
+      ${rows
+        .map(
+          (m) =>
+            `{ let a = a_load4(r${m}, step, 0u); c${m} = fma(vec4f(a.x), b0, fma(vec4f(a.y), b1, fma(vec4f(a.z), b2, fma(vec4f(a.w), b3, c${m})))); }`,
+        )
+        .join('\n      ')}
+    }
+  }
+  ${rows
+    .map(
+      (m) => `sums[lane] = c${m};
+  workgroupBarrier();
+  ${
+    problem.gate
+      ? `if (lane < ${lanes / 2}u) { put_gated(0u, batch, ${m}u, n0 / 2u + lane * 4u, ${sum('lane * 2u')}, ${sum('lane * 2u + 1u')}); }`
+      : `if (lane < ${lanes}u) { put(0u, batch, ${m}u, n, ${sum('lane')}); }`
+  }`,
+    )
+    .join('\n  workgroupBarrier();\n  ')}
+}`;
+  return {
+    name: `${problem.name}_gemv_${problem.rows}x${lanes * 4}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
+    outputs: { Y: partial?.view ?? problem.output.view },
+    params: {
+      rows: u32(problem.rows),
+      columns: u32(problem.columns),
+      tiles_n: u32(tilesN),
+      workgroups: u32(workgroups),
+      ...outputParams(problem, partial),
+      ...a.params,
+      ...bCode.params,
+      ...gate.params,
+      ...epilogue?.params,
+    },
+    functions: [a.functions, bCode.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
+    body,
+    workgroups,
+    work: { flops: gemmFlops(problem) },
+  };
+}

@@ -1,0 +1,92 @@
+import { call, input } from '../../graph/expr.ts';
+import type { TensorView } from '../../plan/plan.ts';
+import { SPECIAL_FLOATS } from '../elementwise/elementwise.ts';
+import { exprToWgsl } from '../elementwise/wgsl-expr.ts';
+import { u32, type Param } from '../shader.ts';
+import { batchSize, range, type Gate, type GemmProblem } from './problem.ts';
+import type { SourceCode } from './sources.ts';
+
+// What the back ends share: the order of tiles, gates, and where results go.
+
+/** Where the depth is split over workgroups, or the output has no whole groups of four: sums go through memory. */
+export interface PartialSums {
+  view: TensorView;
+  slices: number;
+}
+
+export function gemmFlops(problem: GemmProblem): number {
+  return 2 * batchSize(problem) * problem.rows * problem.columns * problem.depth * (problem.gate ? 2 : 1);
+}
+
+/** Tiles in stripes of eight rows, so that workgroups which run together share tiles of B and of A in the cache. */
+export function tileOrder(): string {
+  return `  let stripe = tile / (8u * params.tiles_n);
+  let stripe_rows = min(params.tiles_m - stripe * 8u, 8u);
+  let in_stripe = tile % (8u * params.tiles_n);
+  let tile_m = stripe * 8u + in_stripe % stripe_rows;
+  let tile_n = in_stripe / stripe_rows;`;
+}
+
+/** `fn gated(left, right, n)`: combines the two operands of a gate for columns `n … n + 3`. */
+export function gateCode(gate: Gate | undefined): SourceCode {
+  if (!gate) return { inputs: {}, params: {}, functions: '' };
+  const code = exprToWgsl(call(gate.activation, [input(0)]), () => ({ text: 'x', type: 'f32' }));
+  const bias = (first: string): string =>
+    gate.bias
+      ? `vec4f(${range(4)
+          .map((e) => `G_load(${first} + ${e}u)`)
+          .join(', ')})`
+      : 'vec4f()';
+  return {
+    inputs: gate.bias ? { G: gate.bias } : {},
+    params: gate.bias ? { gate_offset: u32(gate.bias.offset) } : {},
+    functions: `${SPECIAL_FLOATS}
+${code.helpers}
+fn gate_activation(x: vec4f) -> vec4f { return ${code.text}; }
+fn gated(a: vec4f, b: vec4f, n: u32) -> vec4f {
+  let left = a + ${bias('params.gate_offset + n')};
+  let right = b + ${bias('params.gate_offset + params.columns + n')};
+  return ${gate.half === 0 ? 'gate_activation(left) * right' : 'left * gate_activation(right)'};
+}`,
+  };
+}
+
+/** `fn put(slice, batch, m, n, v)`: stores four neighbouring results, finished or as partial sums. */
+export function storeCode(problem: GemmProblem, partial: PartialSums | undefined): string {
+  const inside = `if (m >= params.rows || n >= params.columns) { return; }
+  let i = batch * params.y_batch + m * params.y_pitch + n;`;
+  return `fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
+  ${inside}
+  ${partial ? 'Y_store4(slice * params.y_slice + i, v);' : 'Y_store4(i, epilogue(v, i));'}
+}
+${
+  problem.gate
+    ? `fn put_gated(slice: u32, batch: u32, m: u32, n: u32, left: vec4f, right: vec4f) { put(slice, batch, m, n, gated(left, right, min(n, params.columns - 1u))); }`
+    : ''
+}`;
+}
+
+/** Strides with which `put` addresses its target. */
+export function outputParams(problem: GemmProblem, partial: PartialSums | undefined): Record<string, Param> {
+  const { pitch, batchStride } = partial ? partialPlace(problem) : problem.output;
+  return {
+    y_pitch: u32(pitch),
+    y_batch: u32(batchStride),
+    ...(partial ? { y_slice: u32(partialElements(problem)) } : {}),
+  };
+}
+
+/** Partial sums lie like the output, with rows padded to whole groups of four. */
+export function partialPlace(problem: GemmProblem): { pitch: number; batchStride: number } {
+  const { pitch, batchStride } = problem.output;
+  if (problem.columns % 4 === 0) return { pitch, batchStride };
+  const padded = Math.ceil(problem.columns / 4) * 4;
+  return { pitch: padded, batchStride: padded * problem.rows };
+}
+
+/** Elements of one slice of partial sums. */
+export function partialElements(problem: GemmProblem): number {
+  const { pitch } = partialPlace(problem);
+  const separate = problem.columns % 4 !== 0 || problem.output.batchStride >= pitch * problem.rows;
+  return problem.rows * pitch * (separate ? batchSize(problem) : 1);
+}

@@ -1,0 +1,108 @@
+import type { Lowering } from '../../plan/lowering.ts';
+import type { Storage, TensorView } from '../../plan/plan.ts';
+import { u32 } from '../shader.ts';
+import source from './pack.wgsl';
+import {
+  multipliedColumns,
+  roundUp,
+  type GemmProblem,
+  type PreparedB,
+  type WeightSource,
+} from './problem.ts';
+
+const WORKGROUP = 256;
+
+export interface PackLayout {
+  layout: 'kn' | 'nk';
+  /** Columns are padded to a multiple of this, depth (for `nk`) too. Multiples of 4. */
+  columnStep: number;
+  depthStep: number;
+}
+
+/**
+ * B as a kernel wants it. Weights that lie in the file as wanted are bound as they are; others are rearranged by a
+ * dispatch, which runs once at load when the operand is a weight. Activations are taken as they lie.
+ */
+export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLayout): PreparedB {
+  const { b } = problem;
+  if (b.kind === 'activation') {
+    return {
+      view: b.view,
+      layout: b.layout,
+      stride: b.stride,
+      batchStrides: b.batchStrides,
+      columns: problem.columns,
+    };
+  }
+  return asItLies(lowering, problem, b, want) ?? pack(lowering, problem, b, want);
+}
+
+/** Half the bytes where nothing is lost: f16 weights stay f16 in every precision. */
+function packedStorage(lowering: Lowering, view: TensorView): Storage {
+  return view.storage === 'f16' || lowering.precision !== 'f32' ? 'f16' : 'f32';
+}
+
+function asItLies(
+  lowering: Lowering,
+  problem: GemmProblem,
+  b: WeightSource,
+  want: PackLayout,
+): PreparedB | undefined {
+  const { columns, depth } = problem;
+  const [only, second] = b.depthAxes.filter(({ size }) => size > 1);
+  const fits =
+    !problem.gate &&
+    b.groups === 1 &&
+    !second &&
+    b.view.storage === packedStorage(lowering, b.view) &&
+    b.view.offset === 0 &&
+    columns % want.columnStep === 0 &&
+    (want.layout === 'kn'
+      ? b.columnStride === 1 && (only?.stride ?? columns) === columns
+      : (only?.stride ?? 1) === 1 && b.columnStride === depth && depth % want.depthStep === 0);
+  if (!fits) return undefined;
+  return {
+    view: b.view,
+    layout: want.layout,
+    stride: want.layout === 'kn' ? columns : depth,
+    batchStrides: [],
+    columns,
+  };
+}
+
+function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: PackLayout): PreparedB {
+  const byColumn = want.layout === 'nk';
+  const { groups } = b;
+  const columns = roundUp(multipliedColumns(problem), want.columnStep);
+  const depth = byColumn ? roundUp(problem.depth, want.depthStep) : problem.depth;
+  const shape = byColumn ? [groups, columns, depth] : [groups, depth, columns];
+  const view = lowering.scratch('packed', shape, packedStorage(lowering, b.view));
+  const elements = groups * columns * depth;
+  const axes = [...Array(4 - b.depthAxes.length).fill({ size: 1, stride: 0 }), ...b.depthAxes];
+  lowering.dispatch({
+    name: `gemm_pack_${want.layout}${problem.gate ? '_gated' : ''}`,
+    body: source,
+    inputs: { W: b.view },
+    outputs: { Y: view },
+    constants: { WORKGROUP, BY_COLUMN: byColumn, GATED: problem.gate !== undefined },
+    params: {
+      elements: u32(elements),
+      columns: u32(columns),
+      depth: u32(depth),
+      source_columns: u32(problem.columns * (problem.gate ? 2 : 1)),
+      source_depth: u32(problem.depth),
+      offset: u32(b.view.offset),
+      group_stride: u32(b.groupStride),
+      column_stride: u32(b.columnStride),
+      ...Object.fromEntries(
+        axes.flatMap(({ size, stride }, i) => [
+          [`size${i}`, u32(size)],
+          [`stride${i}`, u32(stride)],
+        ]),
+      ),
+    },
+    workgroups: Math.ceil(elements / (4 * WORKGROUP)),
+  });
+  const stride = byColumn ? depth : columns;
+  return { view, layout: want.layout, stride, batchStrides: groups > 1 ? [columns * depth] : [], columns };
+}

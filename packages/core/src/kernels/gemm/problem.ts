@@ -1,0 +1,130 @@
+import type { TensorView } from '../../plan/plan.ts';
+import type { EpilogueViews } from '../elementwise/epilogue.ts';
+
+/**
+ * A batched matrix product `Y[b] = epilogue(A[b] · B[b])` with A of `rows` × `depth` and B of `depth` × `columns`.
+ * Matrix products and convolutions are both stated so: a convolution is a product whose A is read from an image
+ * (`ConvolutionSource`), never copied out of it.
+ */
+export interface GemmProblem {
+  /** What it serves, for kernel names: `matmul`, `conv`. */
+  name: string;
+  rows: number;
+  columns: number;
+  depth: number;
+  a: DenseSource | ConvolutionSource;
+  b: BSource;
+  /** Sizes of the batch axes, outermost first. Empty where there is one product. */
+  batch: readonly number[];
+  output: OutputPlace;
+  /** `Y = left · activation(right)` where B has `2 · columns` columns, the two operands one after the other. */
+  gate?: Gate;
+  epilogue?: EpilogueViews | undefined;
+}
+
+/** A matrix whose rows are contiguous: element (b, m, k) at `offset + Σ b·batchStrides + m·rowStride + k`. */
+export interface DenseSource {
+  kind: 'dense';
+  view: TensorView;
+  rowStride: number;
+  batchStrides: readonly number[];
+}
+
+/**
+ * An image [N, C, …spatial] seen as a matrix: rows are output positions (image, then position), columns are kernel
+ * taps times channels, channels fastest. Strides come from the view.
+ */
+export interface ConvolutionSource {
+  kind: 'convolution';
+  view: TensorView;
+  /** Channels that one group reads. */
+  channels: number;
+  /** Channel step from one batch (group) to the next. */
+  groupStride: number;
+  /** One entry for each spatial axis, outermost first. */
+  axes: readonly ConvolutionAxis[];
+  /**
+   * `forward`: input position = output · stride - pad + tap · dilation.
+   * `transposed`: output + pad - tap · dilation = input · stride, where that divides.
+   */
+  direction: 'forward' | 'transposed';
+}
+
+export interface ConvolutionAxis {
+  input: number;
+  output: number;
+  kernel: number;
+  stride: number;
+  dilation: number;
+  /** Padding before the first element. */
+  pad: number;
+  /** Nearest-neighbour upsampling of the input before the convolution: 1 or 2. */
+  upsample: number;
+}
+
+export type BSource = WeightSource | ActivationSource;
+
+/** Known at load: packed once as the chosen kernel likes it. */
+export interface WeightSource {
+  kind: 'weight';
+  view: TensorView;
+  /** Different matrices in it: 1 (the same for the whole batch) or one for each element of a single batch axis. */
+  groups: number;
+  /** Strides in elements: from group to group, from column to column, and along the axes that make up `depth`. */
+  groupStride: number;
+  columnStride: number;
+  depthAxes: readonly { size: number; stride: number }[];
+}
+
+/** Computed at run time: `kn` has contiguous rows (along columns), `nk` contiguous columns (along depth). */
+export interface ActivationSource {
+  kind: 'activation';
+  view: TensorView;
+  layout: 'kn' | 'nk';
+  stride: number;
+  batchStrides: readonly number[];
+}
+
+/** Element (b, m, n) is element `b · batchStride + m · pitch + n` of the output's memory. */
+export interface OutputPlace {
+  view: TensorView;
+  pitch: number;
+  batchStride: number;
+}
+
+export interface Gate {
+  /** Name in the table of scalar functions. */
+  activation: string;
+  /** Which half of the columns goes through the activation. */
+  half: 0 | 1;
+  /** Added before: one element for each of the `2 · columns` columns, contiguous. */
+  bias?: TensorView | undefined;
+}
+
+/** B ready for a kernel. */
+export interface PreparedB {
+  view: TensorView;
+  layout: 'kn' | 'nk';
+  stride: number;
+  batchStrides: readonly number[];
+  /** Columns held, padding included: the kernel may read groups of four up to here. */
+  columns: number;
+}
+
+/** Number of products. */
+export function batchSize(problem: GemmProblem): number {
+  return problem.batch.reduce((product, size) => product * size, 1);
+}
+
+/** Columns of B that the kernel multiplies: twice the output's with a gate, padded to whole groups. */
+export function multipliedColumns(problem: GemmProblem): number {
+  return roundUp(problem.columns, 4) * (problem.gate ? 2 : 1);
+}
+
+export function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
+}
+
+export function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
