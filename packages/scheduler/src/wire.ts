@@ -55,8 +55,8 @@ export function transferablesOf(value: unknown): Transferable[] {
   const found = new Set<Transferable>();
   const visit = (item: unknown, depth: number): void => {
     if (typeof item !== 'object' || item === null || depth > 4) return;
-    if (isTransferable(item)) found.add(item);
-    else if (Array.isArray(item)) for (const element of item) visit(element, depth + 1);
+    if (isTransferable(item)) found.add(item as Transferable);
+    else if (Array.isArray(item)) for (const element of item as unknown[]) visit(element, depth + 1);
     else if (Object.getPrototypeOf(item) === Object.prototype) {
       for (const element of Object.values(item)) visit(element, depth + 1);
     }
@@ -65,7 +65,7 @@ export function transferablesOf(value: unknown): Transferable[] {
   return [...found];
 }
 
-function isTransferable(item: object): item is Transferable {
+function isTransferable(item: object): boolean {
   return (
     (typeof ImageBitmap !== 'undefined' && item instanceof ImageBitmap) ||
     (typeof OffscreenCanvas !== 'undefined' && item instanceof OffscreenCanvas) ||

@@ -17,6 +17,11 @@ export interface LoadOptions {
   engine?: Engine;
   /** See `EngineOptions.precision`. */
   precision?: Precision;
+  /**
+   * Size of the pictures to get ready for while loading: kernels are compiled and memory is allocated for it. The
+   * model's own size by default. Any other size still works; its first picture takes longer.
+   */
+  warmUp?: { width?: number; height?: number };
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
 }

@@ -103,7 +103,7 @@ export class TextToImagePipeline {
         'tokenizer',
         await maxTokens(folder, textEncoder, signal),
       );
-      return new TextToImagePipeline({
+      const pipeline = new TextToImagePipeline({
         engine,
         ownsEngine: options.engine === undefined,
         encoder: { session: textEncoder, tokenizer },
@@ -113,6 +113,8 @@ export class TextToImagePipeline {
         sessions,
         facts,
       });
+      await pipeline.#warmUp(options);
+      return pipeline;
     } catch (error) {
       for (const session of sessions) session.dispose();
       if (!options.engine) engine.dispose();
@@ -183,6 +185,19 @@ export class TextToImagePipeline {
         totalMs: decoded - started,
       },
     };
+  }
+
+  /** Uploads weights and compiles, for one picture without guidance; what other runs need beside that is little. */
+  async #warmUp(options: LoadOptions): Promise<void> {
+    const shape = this.#latentShape({ prompt: '', ...options.warmUp });
+    using embeddings = await encodePrompts(this.engine, this.#encoder, [''], options.signal);
+    await this.#denoiser.prepare(shape, embeddings, options.signal);
+    await this.#decoder.prepare(shape, options.signal);
+  }
+
+  /** Pixels along each axis that the model was trained for. */
+  get defaultSize(): number {
+    return this.#facts.defaultSize;
   }
 
   /** The denoiser's session, for reports and plans. */

@@ -1,5 +1,5 @@
 import { CustomKernel, NumericError, Tensor, type Engine, type Session, type Storage } from '@calotype/core';
-import { createScale } from './denoise.ts';
+import { createScale, paddedBytes } from './denoise.ts';
 import toPixels from './to-pixels.wgsl';
 
 const WORKGROUP = 256;
@@ -39,6 +39,12 @@ export class LatentDecoder {
     return new LatentDecoder(engine, session, scaling, await createScale(engine));
   }
 
+  /** Uploads weights and compiles for latents of this shape, so that `decode` starts at once. */
+  async prepare(shape: readonly number[], signal: AbortSignal | undefined): Promise<void> {
+    using input = this.#input(shape);
+    await this.#session.prepare({ [this.#session.inputs[0]!.name]: input }, signal ? { signal } : {});
+  }
+
   /**
    * @param latents [images, channels, height, width] on the GPU
    * @throws NumericError when a picture would hold NaN or infinities
@@ -48,20 +54,14 @@ export class LatentDecoder {
     outputType: T,
     options: { signal?: AbortSignal | undefined; onImage?: (index: number) => void } = {},
   ): Promise<OutputTypes[T][]> {
-    const { buffers } = this.#engine;
     const [images, ...rest] = latents.shape;
     const elements = rest.reduce((product, dim) => product * dim, 1);
     const results: OutputTypes[T][] = [];
     for (let image = 0; image < images!; image++) {
       options.signal?.throwIfAborted();
-      const scaled = buffers.acquire(Math.ceil((elements * 4) / 16) * 16, 'scaled latents');
-      using input = new Tensor('float32', [1, ...rest], {
-        engine: this.#engine,
-        buffer: scaled,
-        storage: 'f32',
-      });
+      using input = this.#input(latents.shape);
       this.#scale.run(
-        { x: latents.gpu!.buffer, y: scaled },
+        { x: latents.gpu!.buffer, y: input.gpu!.buffer },
         {
           elements,
           offset: image * elements,
@@ -72,7 +72,10 @@ export class LatentDecoder {
         Math.ceil(elements / WORKGROUP),
       );
       const name = this.#session.inputs[0]!.name;
-      const outputs = await this.#session.run({ [name]: input }, { signal: options.signal });
+      const outputs = await this.#session.run(
+        { [name]: input },
+        options.signal ? { signal: options.signal } : {},
+      );
       const [planes] = Object.values(outputs);
       try {
         results.push(await this.#picture(planes!, outputType));
@@ -122,6 +125,15 @@ export class LatentDecoder {
       buffers.release(pixels);
       buffers.release(fault);
     }
+  }
+
+  /** Memory for the latents of one picture out of `shape`, under the dtype that the graph declares. */
+  #input(shape: readonly number[]): Tensor {
+    const one = [1, ...shape.slice(1)];
+    const bytes = paddedBytes(one.reduce((product, dim) => product * dim, 1));
+    const buffer = this.#engine.buffers.acquire(bytes, 'scaled latents');
+    const dtype = this.#session.inputs[0]?.dtype === 'float16' ? 'float16' : 'float32';
+    return new Tensor(dtype, one, { engine: this.#engine, buffer, storage: 'f32' });
   }
 
   async #pixelKernel(storage: Storage): Promise<CustomKernel> {

@@ -40,6 +40,24 @@ export class Denoiser {
     return new Denoiser(engine, session, await createScale(engine));
   }
 
+  /** Uploads weights and compiles for latents of this shape, so that `run` starts at once. */
+  async prepare(
+    shape: readonly number[],
+    embeddings: Tensor,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const elements = shape.reduce((product, dim) => product * dim, 1);
+    using sample = this.#tensor(
+      'sample',
+      shape,
+      this.#engine.buffers.acquire(paddedBytes(elements), 'sample'),
+    );
+    await this.#session.prepare(
+      { ...this.#inputs(sample, 0), encoder_hidden_states: embeddings },
+      signal ? { signal } : {},
+    );
+  }
+
   /**
    * @returns the last latents, on the GPU
    * @throws the signal's reason, and whatever running the model throws
@@ -51,7 +69,7 @@ export class Denoiser {
     const images = shape[0]!;
     const guided = embeddings.shape[0] === 2 * images;
     const elements = shape.reduce((product, dim) => product * dim, 1);
-    const bytes = Math.ceil((elements * 4) / 16) * 16;
+    const bytes = paddedBytes(elements);
     const packed = packPlan(plan);
     const owned: GPUBuffer[] = [];
     const take = (size: number, label: string): GPUBuffer => {
@@ -73,17 +91,13 @@ export class Denoiser {
       this.#copy(latents, sample, elements, 1, 1);
       this.#copy(latents, modelInput, elements, plan.steps[0]!.inputScale, guided ? 2 : 1);
       const rows = guided ? 2 * images : images;
-      const input = new Tensor('float32', [rows, ...shape.slice(1)], {
-        engine: this.#engine,
-        buffer: modelInput,
-        storage: 'f32',
-      });
+      const input = this.#tensor('sample', [rows, ...shape.slice(1)], modelInput);
       for (const [index, step] of plan.steps.entries()) {
         signal?.throwIfAborted();
         if (step.drawsNoise) device.queue.writeBuffer(noise, 0, request.noise(index));
         const outputs = await this.#session.run(
           { ...this.#inputs(input, step.timestep), encoder_hidden_states: embeddings },
-          { signal },
+          signal ? { signal } : {},
         );
         const [output] = Object.values(outputs);
         const kernel = await this.#stepKernel(output!.gpu!.storage);
@@ -125,6 +139,13 @@ export class Denoiser {
     } finally {
       for (const buffer of owned) if (buffer !== result) buffers.release(buffer);
     }
+  }
+
+  /** A tensor of f32 elements under the dtype that the graph declares for the input. */
+  #tensor(name: string, shape: readonly number[], buffer: GPUBuffer): Tensor {
+    const declared = this.#session.inputs.find((input) => input.name === name)?.dtype;
+    const dtype = declared === 'float16' ? 'float16' : 'float32';
+    return new Tensor(dtype, shape, { engine: this.#engine, buffer, storage: 'f32' });
   }
 
   async #stepKernel(storage: Storage): Promise<CustomKernel> {
@@ -189,6 +210,11 @@ export class Denoiser {
     for (const kernel of this.#steps.values()) kernel.dispose();
     this.#scale.dispose();
   }
+}
+
+/** Bytes of a buffer for f32 elements; buffers end on a multiple of 16. */
+export function paddedBytes(elements: number): number {
+  return Math.max(16, Math.ceil((elements * 4) / 16) * 16);
 }
 
 /** The kernel of `scale.wgsl`: an affine copy. */

@@ -42,7 +42,7 @@ export async function encodePrompts(
         [fixed, ids[0]!.length],
         ids.flatMap((row) => [...row]),
       );
-      const outputs = await encoder.session.run({ input_ids: tokens }, { signal });
+      const outputs = await encoder.session.run({ input_ids: tokens }, signal ? { signal } : {});
       for (const [name, tensor] of Object.entries(outputs)) {
         if (name === hidden.name) parts.push(tensor);
         else tensor.dispose();
