@@ -1,0 +1,135 @@
+/** Sizes of a GroupNorm on channels-last memory. `positions` is the product of the spatial dimensions. */
+export interface GroupNormShape {
+  batch: number;
+  channels: number;
+  positions: number;
+  groups: number;
+}
+
+/** How to run it. Columns are vec4s of channels. */
+export type GroupNormDesign = SingleDesign | SplitDesign | { kind: 'scalar'; threads: number };
+
+/** One workgroup for each bundle of groups that fills whole vec4s. */
+export interface SingleDesign {
+  kind: 'single';
+  threads: number;
+  columns: number;
+  rows: number;
+  /** Groups in a bundle: 1, 2 or 4. */
+  bundle: number;
+}
+
+/** Partial statistics of chunks of positions, then their merge and the result. */
+export interface SplitDesign {
+  kind: 'split';
+  threads: number;
+  columns: number;
+  rows: number;
+  tiles: number;
+  /** Groups in a tile. */
+  tileGroups: number;
+  /** Channels that one group has in a tile. */
+  tileGroupChannels: number;
+  /** Tiles that one group spans. */
+  parts: number;
+  chunks: number;
+  chunkPositions: number;
+  spans: number;
+  spanPositions: number;
+}
+
+/** A thread of the single design reads this many vec4s at most: above, too few workgroups share too much work. */
+const SINGLE_ROUNDS = 32;
+const SPLIT_THREADS = 256;
+/** Workgroups of 256 threads that keep a large GPU (132 multiprocessors of an H200) busy for some rounds. */
+const STATISTICS_WORKGROUPS = 512;
+const APPLY_WORKGROUPS = 1024;
+/** Every workgroup that applies reads all partial statistics of its groups. */
+const MAX_CHUNKS = 128;
+
+/** Chooses the design. Pure. */
+export function groupNormDesign(
+  shape: GroupNormShape,
+  limits: { maxComputeInvocationsPerWorkgroup: number; maxComputeWorkgroupStorageSize: number },
+): GroupNormDesign {
+  return singleDesign(shape, limits) ?? splitDesign(shape) ?? { kind: 'scalar', threads: SPLIT_THREADS };
+}
+
+/** Groups that together hold whole vec4s of channels. */
+function bundleOf(groupChannels: number): 1 | 2 | 4 {
+  return groupChannels % 4 === 0 ? 1 : groupChannels % 2 === 0 ? 2 : 4;
+}
+
+function singleDesign(
+  { channels, positions, groups }: GroupNormShape,
+  limits: { maxComputeInvocationsPerWorkgroup: number; maxComputeWorkgroupStorageSize: number },
+): SingleDesign | undefined {
+  if (channels % 4 !== 0) return undefined;
+  const bundle = bundleOf(channels / groups);
+  const columns = (bundle * (channels / groups)) / 4;
+  const vectors = columns * positions;
+  // The sum over the workgroup takes one vec4f for each thread and 16 more.
+  const threads = [64, 128, 256, 512, 1024].filter(
+    (count) =>
+      count <= limits.maxComputeInvocationsPerWorkgroup &&
+      (count + 16) * 16 <= limits.maxComputeWorkgroupStorageSize,
+  );
+  const size = threads.find((count) => vectors <= 8 * count && columns <= count) ?? threads.at(-1)!;
+  if (columns > size) return undefined;
+  const rows = Math.floor(size / columns);
+  return Math.ceil(positions / rows) <= SINGLE_ROUNDS
+    ? { kind: 'single', threads: size, columns, rows, bundle }
+    : undefined;
+}
+
+function splitDesign({ batch, channels, positions, groups }: GroupNormShape): SplitDesign | undefined {
+  if (channels % 4 !== 0) return undefined;
+  const groupChannels = channels / groups;
+  const unit = (bundleOf(groupChannels) * groupChannels) / 4;
+  const columns = tileColumns(channels / 4, unit, groupChannels % 4 === 0);
+  if (columns === undefined) return undefined;
+  const tiles = channels / 4 / columns;
+  const parts = Math.max(1, groupChannels / (4 * columns));
+  const rows = Math.floor(SPLIT_THREADS / columns);
+  /** Positions a workgroup takes: whole rounds of four rows, as the loops are unrolled. */
+  const perWorkgroup = (workgroups: number, maxChunks: number): number => {
+    const wanted = Math.min(maxChunks, Math.ceil(workgroups / (tiles * batch)));
+    return Math.ceil(positions / wanted / (4 * rows)) * 4 * rows;
+  };
+  const chunkPositions = perWorkgroup(STATISTICS_WORKGROUPS, MAX_CHUNKS);
+  const spanPositions = perWorkgroup(APPLY_WORKGROUPS, Infinity);
+  return {
+    kind: 'split',
+    threads: SPLIT_THREADS,
+    columns,
+    rows,
+    tiles,
+    tileGroups: Math.max(1, (4 * columns) / groupChannels),
+    tileGroupChannels: Math.min(groupChannels, 4 * columns),
+    parts,
+    chunks: Math.ceil(positions / chunkPositions),
+    chunkPositions,
+    spans: Math.ceil(positions / spanPositions),
+    spanPositions,
+  };
+}
+
+/**
+ * Width of a tile: divides the row, holds whole groups or lies in one, keeps most of the threads busy and reads runs
+ * of 16 vec4s (128 bytes of f16) or more where it can.
+ */
+function tileColumns(row: number, unit: number, divisible: boolean): number | undefined {
+  let best: number | undefined;
+  let bestScore = 0;
+  for (let columns = 1; columns <= SPLIT_THREADS; columns++) {
+    if (row % columns !== 0) continue;
+    if (columns % unit !== 0 && !(divisible && unit % columns === 0)) continue;
+    const busy = (Math.floor(SPLIT_THREADS / columns) * columns) / SPLIT_THREADS;
+    // Beyond 64 columns too few rows are left for a workgroup to take turns in.
+    const score = busy * Math.min(1, columns / 16) * Math.min(1, 64 / columns);
+    if (score < bestScore) continue;
+    best = columns;
+    bestScore = score;
+  }
+  return best;
+}

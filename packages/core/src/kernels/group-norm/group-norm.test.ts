@@ -1,0 +1,51 @@
+import { describe, expect, test } from 'vitest';
+import { groupNormDesign } from './design.ts';
+
+const gpu = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorageSize: 49152 };
+const minimal = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
+
+describe('groupNormDesign', () => {
+  test('takes one workgroup for a group of a UNet level', () => {
+    expect(groupNormDesign({ batch: 2, channels: 1280, positions: 256, groups: 32 }, minimal)).toEqual({
+      kind: 'single', threads: 256, columns: 10, rows: 25, bundle: 1,
+    }); // prettier-ignore
+    expect(groupNormDesign({ batch: 2, channels: 320, positions: 1024, groups: 32 }, gpu)).toEqual({
+      kind: 'single', threads: 1024, columns: 5, rows: 204, bundle: 2,
+    }); // prettier-ignore
+  });
+
+  test('splits large groups over the GPU in whole groups', () => {
+    expect(groupNormDesign({ batch: 1, channels: 512, positions: 65536, groups: 32 }, gpu)).toMatchObject({
+      kind: 'split', columns: 64, rows: 4, tiles: 2, tileGroups: 16, tileGroupChannels: 16, parts: 1, chunks: 128,
+    }); // prettier-ignore
+    expect(groupNormDesign({ batch: 1, channels: 320, positions: 16384, groups: 32 }, minimal)).toMatchObject({
+      kind: 'split', columns: 40, rows: 6, tiles: 2, tileGroups: 16, tileGroupChannels: 10, parts: 1,
+    }); // prettier-ignore
+  });
+
+  test('spreads one wide group over several tiles', () => {
+    expect(groupNormDesign({ batch: 1, channels: 2560, positions: 4096, groups: 1 }, gpu)).toMatchObject({
+      kind: 'split', columns: 64, tiles: 10, tileGroups: 1, tileGroupChannels: 256, parts: 10,
+    }); // prettier-ignore
+  });
+
+  test('reads single elements where rows are no whole vec4s', () => {
+    expect(groupNormDesign({ batch: 1, channels: 6, positions: 9, groups: 3 }, gpu).kind).toBe('scalar');
+  });
+
+  test.each([1, 2, 3, 4, 5, 6, 10, 12, 20, 30, 60, 257, 1028])(
+    'covers every channel once with %i channels a group',
+    (groupChannels) => {
+      for (const groups of [1, 4, 32]) {
+        const channels = groups * groupChannels;
+        const design = groupNormDesign({ batch: 1, channels, positions: 40_000, groups }, minimal);
+        if (design.kind !== 'split') continue;
+        expect(design.columns * design.tiles * 4).toBe(channels);
+        expect(design.tileGroups * design.tileGroupChannels).toBe(4 * design.columns);
+        expect(design.tileGroupChannels * design.parts).toBe(groupChannels);
+        expect(design.rows).toBeGreaterThan(0);
+        expect(design.chunks * design.chunkPositions).toBeGreaterThanOrEqual(40_000);
+      }
+    },
+  );
+});

@@ -1,0 +1,163 @@
+import type { Lowering } from '../../plan/lowering.ts';
+import type { TensorView } from '../../plan/plan.ts';
+import { affineCode, type Affine } from '../affine.ts';
+import { epilogueCode, type EpilogueViews } from '../elementwise/epilogue.ts';
+import { sumOf, workgroupReduction } from '../reduction.ts';
+import { f32, u32, type Param } from '../shader.ts';
+import { groupNormDesign, type GroupNormShape, type SingleDesign, type SplitDesign } from './design.ts';
+import applySource from './group_norm_apply.wgsl';
+import scalarSource from './group_norm_scalar.wgsl';
+import singleSource from './group_norm_single.wgsl';
+import statisticsSource from './group_norm_statistics.wgsl';
+
+/** `scale` and `bias` are [channels]. */
+export interface GroupNormTask extends GroupNormShape, Affine {
+  /** Dense, channels-last. */
+  x: TensorView;
+  epsilon: number;
+  epilogue: EpilogueViews | undefined;
+  /** Dense, channels-last. */
+  y: TensorView;
+}
+
+/**
+ * Partial statistics of a tensor's groups: f32 [batch, groups, chunks, parts, 2], the mean and the sum of squared
+ * deviations from it. A chunk is `chunkPositions` positions (the last one what is left); `parts` splits a group's
+ * channels evenly. What produces the tensor may fill them in.
+ */
+export interface GroupStatistics {
+  view: TensorView;
+  design: SplitDesign;
+}
+
+/** Whether `groupNorm` can finish with an epilogue and store without `y_store`: rows of whole vec4s. */
+export function isVectorized(lowering: Lowering, shape: GroupNormShape): boolean {
+  return groupNormDesign(shape, lowering.capabilities.limits).kind !== 'scalar';
+}
+
+/** Emits (x - mean) / sqrt(variance + epsilon) * scale + bias, one mean and variance for each sample and group. */
+export function groupNorm(lowering: Lowering, task: GroupNormTask): void {
+  const design = groupNormDesign(task, lowering.capabilities.limits);
+  switch (design.kind) {
+    case 'single':
+      return single(lowering, task, design);
+    case 'split':
+      return applyStatistics(lowering, task, statistics(lowering, task, design));
+    case 'scalar':
+      return scalar(lowering, task, design.threads);
+  }
+}
+
+function single(lowering: Lowering, task: GroupNormTask, design: SingleDesign): void {
+  const { x, y, channels, positions, groups, batch } = task;
+  const epilogue = epilogueCode(task.epilogue, y);
+  const affine = affineCode(task, 4);
+  const bundles = groups / design.bundle;
+  lowering.dispatch({
+    name: 'group_norm_single',
+    body: singleSource,
+    inputs: { x, ...affine.inputs, ...epilogue.inputs },
+    outputs: { y },
+    params: {
+      batch_bundles: u32(batch * bundles),
+      bundles: u32(bundles),
+      columns: u32(design.columns),
+      rows: u32(design.rows),
+      group_channels: u32(channels / groups),
+      positions: u32(positions),
+      channels: u32(channels),
+      epsilon: f32(task.epsilon),
+      ...epilogue.params,
+    },
+    constants: { WORKGROUP: design.threads, BUNDLED: design.bundle > 1 },
+    functions: [
+      affine.functions,
+      epilogue.functions,
+      workgroupReduction('total', sumOf('vec4f'), design.threads, design.threads),
+    ].join('\n'),
+    workgroups: batch * bundles,
+    work: { flops: 7 * batch * channels * positions },
+  });
+}
+
+function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign): GroupStatistics {
+  const { batch, groups } = task;
+  const view = lowering.scratch('statistics', [batch, groups, design.chunks, design.parts, 2], 'f32');
+  lowering.dispatch({
+    name: 'group_norm_statistics',
+    body: statisticsSource,
+    inputs: { x: task.x },
+    outputs: { partials: view },
+    params: splitParams(task, design),
+    constants: { WORKGROUP: design.threads },
+    workgroups: batch * design.chunks * design.tiles,
+    work: { flops: 5 * batch * task.channels * task.positions },
+  });
+  return { view, design };
+}
+
+function applyStatistics(lowering: Lowering, task: GroupNormTask, { view, design }: GroupStatistics): void {
+  const { x, y, batch } = task;
+  const epilogue = epilogueCode(task.epilogue, y);
+  const affine = affineCode(task, 4);
+  lowering.dispatch({
+    name: 'group_norm_apply',
+    body: applySource,
+    inputs: { x, partials: view, ...affine.inputs, ...epilogue.inputs },
+    outputs: { y },
+    params: {
+      ...splitParams(task, design),
+      group_channels: u32(task.channels / task.groups),
+      // 32 suffice for 128 chunks, and the sum over them is one thread's work.
+      group_lanes: u32(Math.min(32, Math.floor(design.threads / design.tileGroups))),
+      spans: u32(design.spans),
+      span_positions: u32(design.spanPositions),
+      epsilon: f32(task.epsilon),
+      ...epilogue.params,
+    },
+    constants: { WORKGROUP: design.threads },
+    functions: `${affine.functions}\n${epilogue.functions}`,
+    workgroups: batch * design.spans * design.tiles,
+    work: { flops: 3 * batch * task.channels * task.positions },
+  });
+}
+
+function splitParams(task: GroupNormTask, design: SplitDesign): Record<string, Param> {
+  return {
+    batch: u32(task.batch),
+    groups: u32(task.groups),
+    positions: u32(task.positions),
+    channels: u32(task.channels),
+    tiles: u32(design.tiles),
+    columns: u32(design.columns),
+    rows: u32(design.rows),
+    tile_groups: u32(design.tileGroups),
+    tile_group_channels: u32(design.tileGroupChannels),
+    parts: u32(design.parts),
+    chunks: u32(design.chunks),
+    chunk_positions: u32(design.chunkPositions),
+  };
+}
+
+function scalar(lowering: Lowering, task: GroupNormTask, threads: number): void {
+  if (task.epilogue) throw new Error('Internal error: group_norm_scalar takes no epilogue');
+  const affine = affineCode(task, 1);
+  lowering.dispatch({
+    name: 'group_norm_scalar',
+    body: scalarSource,
+    inputs: { x: task.x, ...affine.inputs },
+    outputs: { y: task.y },
+    params: {
+      sample_groups: u32(task.batch * task.groups),
+      groups: u32(task.groups),
+      group_channels: u32(task.channels / task.groups),
+      positions: u32(task.positions),
+      channels: u32(task.channels),
+      epsilon: f32(task.epsilon),
+    },
+    constants: { WORKGROUP: threads },
+    functions: `${affine.functions}\n${workgroupReduction('total', sumOf('f32'), threads, threads)}`,
+    workgroups: task.batch * task.groups,
+    work: { flops: 7 * task.batch * task.channels * task.positions },
+  });
+}
