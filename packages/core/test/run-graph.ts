@@ -94,15 +94,19 @@ export class TestGraph {
   }
 }
 
-/**
- * Runs a test graph on the GPU and returns the outputs as doubles, row-major.
- *
- * @param options.limits lower limits to plan for than the device has: variants for large tensors on small ones
- */
+export interface RunOptions extends EngineOptions {
+  /** Shared by several runs, so that they compile each kernel once. */
+  engine?: Engine;
+  tuning?: KernelTuning;
+  /** Lower limits to plan for than the device has: variants for large tensors on small ones. */
+  limits?: Partial<Capabilities['limits']>;
+}
+
+/** Runs a test graph on the GPU and returns the outputs as doubles, row-major. */
 export async function runGraph(
   test: TestGraph,
   outputs: Value[],
-  options: EngineOptions & { engine?: Engine; tuning?: KernelTuning } = {},
+  options: RunOptions = {},
 ): Promise<{ outputs: CpuTensor[]; plan: Plan }> {
   test.graph.outputs = outputs;
   const engine = options.engine ?? (await Engine.create({ precision: 'f32', ...options }));
