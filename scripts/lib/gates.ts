@@ -94,7 +94,7 @@ async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
   const file = join(resultsDir, `${project}.json`);
   await mkdir(resultsDir, { recursive: true });
   await rm(file, { force: true });
-  const reporters = ['--reporter', 'dot', '--reporter', 'json', '--outputFile.json', file];
+  const reporters = ['--reporter', 'default', '--reporter', 'json', '--outputFile.json', file];
   const code = await runTool('vitest', ['run', '--project', project, ...reporters]);
   if (!existsSync(file)) return { passed: 0, failed: 1, notes: [`${project}: vitest wrote no report`] };
   const report = JSON.parse(await readFile(file, 'utf8')) as VitestReport;

@@ -1,7 +1,7 @@
 import { execFileSync, type StdioOptions } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { chromium } from 'playwright-core';
+import { chromium } from './playwright.ts';
 
 /** Flags that keep an automated Chromium off the network and away from first-run screens. */
 const quiet = [

@@ -36,7 +36,9 @@ export function readSafetensors(bytes: Uint8Array): Map<string, SafeTensor> {
   if (headerBytes > BigInt(Math.min(MAX_HEADER_BYTES, bytes.byteLength - 8))) {
     throw new Error(`Not a safetensors file: header of ${headerBytes} bytes in ${bytes.byteLength}.`);
   }
-  const body = bytes.subarray(8 + Number(headerBytes));
+  // Not subarray: what that gives for a Node Buffer is another Buffer, whose slice() does not copy.
+  const bodyOffset = bytes.byteOffset + 8 + Number(headerBytes);
+  const body = new Uint8Array(bytes.buffer, bodyOffset, bytes.byteLength - 8 - Number(headerBytes));
   const header: unknown = JSON.parse(
     new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + Number(headerBytes))),
   );

@@ -1,0 +1,29 @@
+/** How far a result is from its reference. */
+export interface Difference {
+  maxAbs: number;
+  relL2: number;
+}
+
+/** Compares element by element. NaN anywhere makes both figures NaN, which passes no bar. */
+export function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): Difference {
+  if (actual.length !== expected.length) {
+    throw new Error(`${actual.length} elements where the reference has ${expected.length}.`);
+  }
+  let maxAbs = 0;
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const distance = actual[i]! === expected[i]! ? 0 : Math.abs(actual[i]! - expected[i]!);
+    if (!(distance <= maxAbs)) maxAbs = distance;
+    error += distance * distance;
+    norm += expected[i]! * expected[i]!;
+  }
+  // A reference of zeros has no scale of its own.
+  return { maxAbs, relL2: Math.sqrt(error / (norm || 1)) };
+}
+
+/** The worse of two figure by figure. */
+export function worse(a: Difference, b: Difference): Difference {
+  const larger = (x: number, y: number): number => (x > y || Number.isNaN(x) ? x : y);
+  return { maxAbs: larger(a.maxAbs, b.maxAbs), relL2: larger(a.relL2, b.relL2) };
+}

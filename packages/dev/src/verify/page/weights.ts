@@ -1,0 +1,96 @@
+import type { ByteSource, FileStore } from '@calotype/core';
+import { readModel } from '@calotype/core/onnx';
+import { hashFillInto, type FillStatistics } from '../../hash-fill.ts';
+import { fetchFixture } from './reference.ts';
+
+interface FilledWeight extends FillStatistics {
+  name: string;
+  dtype: string;
+}
+
+/** One tensor's place in an external data file that does not exist. */
+interface Span {
+  offset: number;
+  length: number;
+  fill(offset: number, length: number): Uint8Array;
+}
+
+export interface HashedWeights {
+  /** The store asked about, with the files that were missing. */
+  store: FileStore;
+  /** Those files. */
+  files: ByteSource[];
+  /** Tensors that are missing and not listed: ones where they scale something, else zeros. */
+  unlisted: string[];
+}
+
+/**
+ * Supplies the external data that `model` points at but that is not there: each file's bytes are the hash fill of the
+ * tensors in it, made when they are read.
+ */
+export async function hashedWeights(store: FileStore, model: string, list: string): Promise<HashedWeights> {
+  const { weights } = JSON.parse(new TextDecoder().decode(await fetchFixture(list))) as {
+    weights: FilledWeight[];
+  };
+  const listed = new Map(weights.map((weight) => [weight.name, weight]));
+  const unlisted: string[] = [];
+  const files = new Map<string, Span[]>();
+  const { graph } = await readModel(store, model, { allowMissingExternalData: true });
+  const factors = new Set(graph.nodes.flatMap(({ op, inputs }) => (op === 'Mul' ? inputs : [])));
+  for (const { name, dtype, data } of graph.initializers.values()) {
+    if (data.kind !== 'missing') continue;
+    const weight = listed.get(name) ?? { name, dtype, mean: factors.has(name) ? 1 : 0, std: 0 };
+    if (!listed.has(name)) unlisted.push(name);
+    const spans = files.get(data.location) ?? [];
+    files.set(data.location, spans);
+    spans.push({
+      offset: data.offset,
+      length: data.length,
+      fill: filler(weight),
+    });
+  }
+  const sources = new Map([...files].map(([location, spans]) => [location, source(location, spans)]));
+  return {
+    unlisted,
+    files: [...sources.values()],
+    store: {
+      open: async (path) => sources.get(path) ?? store.open(path),
+      has: async (path) => sources.has(path) || store.has(path),
+    },
+  };
+}
+
+/** The bytes from `offset` on of a hash-filled tensor. */
+function filler({ name, dtype, mean, std }: FilledWeight): Span['fill'] {
+  if (dtype !== 'float16' && dtype !== 'float32')
+    throw new Error(`Weight '${name}' cannot be filled as ${dtype}.`);
+  const elementBytes = dtype === 'float16' ? 2 : 4;
+  return (offset, length) => {
+    const first = Math.floor(offset / elementBytes);
+    const elements = Math.ceil((offset + length) / elementBytes) - first;
+    const array = dtype === 'float16' ? new Uint16Array(elements) : new Float32Array(elements);
+    hashFillInto(array, name, { mean, std }, first);
+    return new Uint8Array(array.buffer, offset - first * elementBytes, length);
+  };
+}
+
+function source(name: string, spans: Span[]): ByteSource {
+  const sorted = spans.toSorted((a, b) => a.offset - b.offset);
+  const size = sorted.reduce((end, span) => Math.max(end, span.offset + span.length), 0);
+  return {
+    name,
+    size: async () => size,
+    async read(offset, length, signal) {
+      signal?.throwIfAborted();
+      if (offset < 0 || offset + length > size)
+        throw new RangeError(`${name}: ${length} bytes from ${offset}`);
+      const bytes = new Uint8Array(length);
+      for (const span of sorted) {
+        const from = Math.max(offset, span.offset);
+        const to = Math.min(offset + length, span.offset + span.length);
+        if (from < to) bytes.set(span.fill(from - span.offset, to - from), from - offset);
+      }
+      return bytes;
+    },
+  };
+}
