@@ -1,0 +1,136 @@
+"""Phase 1: the autoencoder, on whole composed pictures.
+
+Loss: L1, squared error and an L1 Laplacian pyramid, plus a KL term strong enough to keep the latent
+smooth (about 0.03 of its own spread in noise). No adversarial term.
+
+usage: torchrun --nproc-per-node N train_vae.py --pack pack --tokenizer ../model/tokenizer/tokenizer.json --out runs/vae.pt --minutes 5
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
+from pocket.models.vae import VAE_CONFIG, AutoencoderKL
+from pocket.quantise import rounded_state
+from pocket.runtime import Devices, Optimiser, Schedule, save
+
+KL_WEIGHT = 2e-3
+
+
+def laplacian_loss(out, target, levels=3):
+    """Mean absolute difference of the band-pass layers, finest first."""
+    loss = 0.0
+    error = out - target
+    for _ in range(levels):
+        smaller = F.avg_pool2d(error, 2)
+        loss = loss + (error - F.interpolate(smaller, scale_factor=2.0, mode="nearest")).abs().mean()
+        error = smaller
+    return loss
+
+
+class VaeLoss(nn.Module):
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pictures, noise):
+        mean, log_variance = self.vae.moments(pictures)
+        mean, log_variance = mean.float(), log_variance.float()
+        out = self.vae.decode_raw(mean + (0.5 * log_variance).exp() * noise).float()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        error = out - pictures
+        loss = error.abs().mean() + 2 * error.square().mean() + laplacian_loss(out, pictures) + KL_WEIGHT * kl
+        return loss, error.square().mean(), kl
+
+
+def psnr(errors):
+    """Peak signal-to-noise ratio in dB for mean squared errors of pictures in -1..1."""
+    return 10 * torch.log10(4 / errors)
+
+
+@torch.no_grad()
+def measure_latents(vae, ring, devices, batches=16):
+    """Shift and scale that bring the latents to zero mean and unit variance."""
+    moments = torch.zeros(2, device=devices.device, dtype=torch.float64)
+    for _ in range(batches):
+        with devices.autocast():
+            mean = vae.moments(to_model_range(ring.sample(32)[0]))[0].double()
+        moments += torch.stack([mean.mean(), mean.square().mean()]) / batches
+    mean, square = devices.average(moments).tolist()
+    return mean, (square - mean * mean) ** -0.5
+
+
+@torch.no_grad()
+def reconstruction_report(state, config, pictures, sheet_path):
+    """PSNR of full-precision and quantised weights on pictures the training did not see, and a sheet to look at."""
+    lines = []
+    for label, weights in (("float16", {k: v.float() for k, v in state.items()}), ("int8", rounded_state(state))):
+        vae = AutoencoderKL(config).to(pictures.device).eval()
+        vae.load_state_dict(weights)
+        outs = torch.cat([vae.decode(vae.encode(to_model_range(p))).clamp(-1, 1) for p in pictures.split(16)])
+        errors = (outs - to_model_range(pictures)).square().flatten(1).mean(1)
+        lines.append(f"PSNR {label}: mean over pictures {psnr(errors).mean():.2f} dB, of the mean error {psnr(errors.mean()):.2f} dB")
+        if label == "int8":
+            made = ((outs[:24] + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+            rows = [torch.cat([pictures[i: i + 6].cpu(), made[i: i + 6].cpu()], 1) for i in range(0, 24, 6)]
+            grid = np.concatenate([np.concatenate(list(row.numpy()), 1) for row in rows])
+            Image.fromarray(grid).save(sheet_path, quality=90)
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pack", required=True)
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=13)
+    parser.add_argument("--ring", type=int, default=60000)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+
+    devices = Devices()
+    torch.manual_seed(options.seed + devices.rank)
+    feed = Feed(ComposedPictures(options.pack, options.tokenizer, options.seed + devices.rank), options.workers, devices.device)
+    vae = AutoencoderKL().to(devices.device, memory_format=torch.channels_last)
+    optimiser = Optimiser(vae, devices)
+    step = devices.compile(VaeLoss(vae))
+    held_out = feed.next()[0]
+    ring = Ring(options.ring, [held_out], devices.device)
+    while ring.filled < options.batch * 4:
+        ring.add(feed.next()[:1])
+    latent_shape = (options.batch, VAE_CONFIG["latent_channels"], 32, 32)
+    schedule = Schedule(devices, options.minutes)
+    while schedule.advance():
+        for batch in feed.ready():
+            ring.add(batch[:1])
+        pictures = to_model_range(ring.sample(options.batch)[0])
+        optimiser.zero()
+        with devices.autocast():
+            loss, error, kl = step(pictures, torch.randn(latent_shape, device=devices.device))
+        loss.backward()
+        optimiser.step(schedule.cosine(options.rate))
+        if schedule.step % 100 == 1:
+            devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.4f} psnr {psnr(error).item():.2f} kl {kl.item():.2f} composed {ring.seen}")
+    optimiser.publish(optimiser.ema)
+    shift, scale = measure_latents(vae, ring, devices)
+    config = {**VAE_CONFIG, "shift_factor": round(shift, 5), "scaling_factor": round(scale, 5)}
+    devices.log(f"{schedule.step} steps, shift {shift:.4f}, scale {scale:.4f}")
+    if devices.rank == 0:
+        state = optimiser.average_state()
+        save({"config": config, "weights": state}, options.out)
+        more = [held_out] + [feed.next()[0] for _ in range(7)]
+        for line in reconstruction_report(state, config, torch.cat(more), options.out.replace(".pt", ".jpg")):
+            devices.log(line)
+    devices.close()
+
+
+if __name__ == "__main__":
+    main()
