@@ -12,7 +12,7 @@ export type { Shape } from './tensor/shape.ts';
 
 export { Engine } from './gpu/engine.ts';
 export type { EngineOptions } from './gpu/engine.ts';
-export type { PrepareProgress } from './gpu/program.ts';
+export type { PrepareProgress } from './gpu/resident-weights.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 

@@ -1,8 +1,8 @@
 import { untilAbort } from './abort.ts';
 import { DisposedError, OutOfMemoryError } from './errors.ts';
 import { Engine } from './gpu/engine.ts';
-import { Program, type PrepareProgress } from './gpu/program.ts';
-import { ResidentWeights } from './gpu/resident-weights.ts';
+import { Program } from './gpu/program.ts';
+import { ResidentWeights, type PrepareProgress } from './gpu/resident-weights.ts';
 import { buildTemplate } from './graph/build.ts';
 import { NeedsInputValue } from './graph/force.ts';
 import { specialize } from './graph/specialize.ts';

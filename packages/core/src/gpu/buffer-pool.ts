@@ -8,25 +8,48 @@ const USAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | G
  * memory runs out, what is kept idle is freed before an allocation fails.
  */
 export class BufferPool {
+  /** Most bytes that all buffers together may take. */
+  readonly limitBytes: number;
   readonly #device: GPUDevice;
-  readonly #limitBytes: number;
   /** Idle buffers by size. */
   readonly #idle = new Map<number, GPUBuffer[]>();
   readonly #live = new Set<GPUBuffer>();
-  #pending: Promise<void>[] = [];
-  #failure: OutOfMemoryError | undefined;
+  /** Allocations that the device has not answered for yet. */
+  readonly #pending = new Map<GPUBuffer, Promise<OutOfMemoryError | undefined>>();
   #idleBytes = 0;
-  /** Bytes of all buffers, idle ones included. */
-  bytes = 0;
-  /** Largest value that `bytes` has had. */
-  peakBytes = 0;
-  /** Buffers created since the start; constant over a second run of the same shapes. */
-  created = 0;
+  #bytes = 0;
+  #peakBytes = 0;
+  #created = 0;
 
   /** @param limitBytes budget for all buffers together; allocations beyond it throw */
   constructor(device: GPUDevice, limitBytes: number = Infinity) {
     this.#device = device;
-    this.#limitBytes = limitBytes;
+    this.limitBytes = limitBytes;
+  }
+
+  /** Bytes of all buffers, idle ones included. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Largest value that `bytes` has had. */
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** Buffers created since the start; constant over a second run of the same shapes. */
+  get created(): number {
+    return this.#created;
+  }
+
+  /** Bytes that are in use, idle ones not counted. */
+  get liveBytes(): number {
+    return this.#bytes - this.#idleBytes;
+  }
+
+  /** Buffers that are in use. */
+  get liveBuffers(): number {
+    return this.#live.size;
   }
 
   /**
@@ -45,36 +68,43 @@ export class BufferPool {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const largest = Math.min(maxBufferSize, maxStorageBufferBindingSize);
     if (bytes > largest) throw new OutOfMemoryError(`'${label}'`, bytes, largest);
-    if (this.bytes + bytes > this.#limitBytes) this.trim();
-    if (this.bytes + bytes > this.#limitBytes) {
-      throw new OutOfMemoryError(`'${label}'`, bytes, this.#limitBytes - this.bytes);
+    if (this.#bytes + bytes > this.limitBytes) this.trim();
+    if (this.#bytes + bytes > this.limitBytes) {
+      throw new OutOfMemoryError(`'${label}'`, bytes, this.limitBytes - this.#bytes);
     }
     this.#device.pushErrorScope('out-of-memory');
     const buffer = this.#device.createBuffer({ label, size: bytes, usage: USAGE() });
-    this.#pending.push(
-      this.#device.popErrorScope().then(
-        (error) => {
-          if (error) this.#failure ??= new OutOfMemoryError(`'${label}'`, bytes);
-        },
-        () => {
-          // The device was lost; whoever waits hears of it from there.
-        },
-      ),
+    // A lost device rejects; whoever waits hears of that from the engine.
+    const answer = this.#device.popErrorScope().catch(() => null);
+    this.#pending.set(
+      buffer,
+      answer.then((error) => {
+        this.#pending.delete(buffer);
+        if (!error) return undefined;
+        this.#discard(buffer);
+        return new OutOfMemoryError(`'${label}'`, bytes);
+      }),
     );
     this.#live.add(buffer);
-    this.created++;
-    this.bytes += bytes;
-    this.peakBytes = Math.max(this.peakBytes, this.bytes);
+    this.#created++;
+    this.#bytes += bytes;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#bytes);
     return buffer;
   }
 
-  /** Resolves when every allocation so far is known to have worked; throws `OutOfMemoryError` for the first that has not. */
-  async settled(): Promise<void> {
-    const pending = this.#pending;
-    this.#pending = [];
-    await Promise.all(pending);
-    const failure = this.#failure;
-    this.#failure = undefined;
+  /**
+   * Resolves when the device has answered for these buffers (all, where none are named).
+   *
+   * @throws OutOfMemoryError for the first that it refused; refused buffers are gone from the pool
+   */
+  async settled(buffers: Iterable<GPUBuffer> = [...this.#pending.keys()]): Promise<void> {
+    const answers: Promise<OutOfMemoryError | undefined>[] = [];
+    for (const buffer of buffers) {
+      const pending = this.#pending.get(buffer);
+      if (pending) answers.push(pending);
+    }
+    if (answers.length === 0) return;
+    const failure = (await Promise.all(answers)).find((error) => error !== undefined);
     if (failure) throw failure;
   }
 
@@ -88,27 +118,20 @@ export class BufferPool {
     this.#idleBytes += size;
   }
 
-  /** Frees a buffer at once: for large contents that will not come back, such as staged weights. */
+  /**
+   * Frees a buffer: for large contents that will not come back, such as staged weights. Work that was submitted
+   * before still sees them.
+   */
   destroy(buffer: GPUBuffer): void {
     if (!this.#live.delete(buffer)) return;
-    this.bytes -= buffer.size;
+    this.#bytes -= buffer.size;
     buffer.destroy();
-  }
-
-  /** Bytes that are in use, idle ones not counted. */
-  get liveBytes(): number {
-    return this.bytes - this.#idleBytes;
-  }
-
-  /** Buffers that are in use. */
-  get liveBuffers(): number {
-    return this.#live.size;
   }
 
   /** Frees the idle buffers. */
   trim(): void {
     for (const buffers of this.#idle.values()) for (const buffer of buffers) buffer.destroy();
-    this.bytes -= this.#idleBytes;
+    this.#bytes -= this.#idleBytes;
     this.#idleBytes = 0;
     this.#idle.clear();
   }
@@ -117,6 +140,20 @@ export class BufferPool {
     this.trim();
     for (const buffer of this.#live) buffer.destroy();
     this.#live.clear();
-    this.bytes = 0;
+    this.#bytes = 0;
+  }
+
+  /** Forgets a buffer that the device refused, wherever it is by now. */
+  #discard(buffer: GPUBuffer): void {
+    if (this.#live.delete(buffer)) {
+      this.#bytes -= buffer.size;
+      return;
+    }
+    const idle = this.#idle.get(buffer.size);
+    const index = idle?.indexOf(buffer) ?? -1;
+    if (index < 0) return;
+    idle!.splice(index, 1);
+    this.#idleBytes -= buffer.size;
+    this.#bytes -= buffer.size;
   }
 }

@@ -26,7 +26,12 @@ export class CustomKernel {
   /** Bind groups by the buffers bound; a loop alternates between few. */
   readonly #groups: { key: readonly GPUBuffer[]; group: GPUBindGroup }[] = [];
 
-  private constructor(engine: Engine, spec: CustomKernelSpec, pipeline: Pipeline, uniforms: GPUBuffer | undefined) {
+  private constructor(
+    engine: Engine,
+    spec: CustomKernelSpec,
+    pipeline: Pipeline,
+    uniforms: GPUBuffer | undefined,
+  ) {
     this.#engine = engine;
     this.#spec = spec;
     this.#pipeline = pipeline;

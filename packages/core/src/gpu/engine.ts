@@ -1,9 +1,20 @@
-import { DeviceLostError, DisposedError, UnsupportedDeviceError } from '../errors.ts';
+import { untilAbort } from '../abort.ts';
+import {
+  CalotypeError,
+  DeviceLostError,
+  DisposedError,
+  OutOfMemoryError,
+  ShaderError,
+  UnsupportedDeviceError,
+} from '../errors.ts';
 import type { Capabilities, Precision } from '../plan/capabilities.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { capabilitiesOf, requestDevice } from './device.ts';
 import { PipelineCache } from './pipeline-cache.ts';
 import { ReadBack } from './read-back.ts';
+
+/** How long a failed call waits to hear that the device was lost, which browsers report separately. */
+const LOSS_GRACE_MS = 100;
 
 export interface EngineOptions {
   /** How activations are stored. Default: `f16` where the device has `shader-f16`, else `packed-f16`. */
@@ -23,9 +34,15 @@ export class Engine {
   readonly buffers: BufferPool;
   readonly pipelines: PipelineCache;
   readonly readBack: ReadBack;
+  /** Resolves when the device is lost, with what every call throws from then on. */
+  readonly lost: Promise<DeviceLostError>;
   readonly #ownsDevice: boolean;
-  #lost: DeviceLostError | undefined;
-  #disposed = false;
+  /** Why nothing can run here any more. */
+  #end: DeviceLostError | DisposedError | undefined;
+  /** What the browser reported outside of any call: memory that ran out, or a mistake of ours. */
+  #fault: Error | undefined;
+  /** Rejects what `until` waits for. */
+  readonly #waiting = new Set<(error: Error) => void>();
 
   private constructor(device: GPUDevice, capabilities: Capabilities, options: EngineOptions) {
     this.device = device;
@@ -33,11 +50,22 @@ export class Engine {
     this.precision = options.precision ?? (capabilities.features.shaderF16 ? 'f16' : 'packed-f16');
     this.buffers = new BufferPool(device, options.memoryBudget);
     this.pipelines = new PipelineCache(device);
-    this.readBack = new ReadBack(device);
+    this.readBack = new ReadBack(this);
     this.#ownsDevice = options.device === undefined;
-    void device.lost.then((info) => {
-      this.#lost = new DeviceLostError(info.reason, info.message);
+    this.lost = device.lost.then((info) => {
+      const error = new DeviceLostError(info.reason, info.message);
+      this.#stop(error);
+      return error;
     });
+    // On a device of the caller's, errors may be of the caller's making.
+    if (this.#ownsDevice) {
+      device.addEventListener('uncapturederror', ({ error }) => {
+        this.#fault ??=
+          'GPUOutOfMemoryError' in globalThis && error instanceof GPUOutOfMemoryError
+            ? new OutOfMemoryError('an operation of the device', NaN)
+            : new Error(`Internal error: WebGPU refused a call. ${error.message}`);
+      });
+    }
   }
 
   /** @throws UnsupportedDeviceError without WebGPU, or when `precision: 'f16'` is asked for and `shader-f16` is missing */
@@ -45,26 +73,51 @@ export class Engine {
     const { device, capabilities } = options.device
       ? { device: options.device, capabilities: capabilitiesOf(options.device) }
       : await requestDevice(options);
-    if (options.precision === 'f16' && !capabilities.features.shaderF16) {
+    try {
+      if (options.precision) checkPrecision(options.precision, capabilities);
+    } catch (error) {
       if (!options.device) device.destroy();
-      throw new UnsupportedDeviceError(
-        "This adapter has no 'shader-f16'. Use precision 'packed-f16', which stores f16 and computes in f32.",
-        'shader-f16',
-      );
+      throw error;
     }
     return new Engine(device, capabilities, options);
   }
 
   /** Throws `DisposedError` or `DeviceLostError` when nothing can run here any more. */
   check(): void {
-    if (this.#disposed) throw new DisposedError('The engine');
-    if (this.#lost) throw this.#lost;
+    if (this.#end) throw this.#end;
+    const fault = this.#fault;
+    this.#fault = undefined;
+    if (fault) throw fault;
+  }
+
+  /**
+   * `promise`, or a rejection as soon as the signal aborts, the device is lost or the engine disposed: then what the
+   * device promised may never come.
+   */
+  until<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+    const guarded = new Promise<T>((resolve, reject) => {
+      if (this.#end) {
+        promise.catch(() => {});
+        reject(this.#end);
+        return;
+      }
+      const settle = (error: Error): void => reject(error);
+      this.#waiting.add(settle);
+      promise
+        .then(resolve, async (error: unknown) => {
+          const known = error instanceof CalotypeError && !(error instanceof ShaderError);
+          if (!known) await Promise.race([this.lost, sleep(LOSS_GRACE_MS)]);
+          reject(this.#end ?? error);
+        })
+        .finally(() => this.#waiting.delete(settle));
+    });
+    return untilAbort(guarded, signal);
   }
 
   /** Frees everything on the GPU, whoever still holds tensors. Idempotent. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+    if (this.#end instanceof DisposedError) return;
+    this.#stop(new DisposedError('The engine'));
     this.readBack.dispose();
     this.buffers.dispose();
     if (this.#ownsDevice) this.device.destroy();
@@ -73,4 +126,24 @@ export class Engine {
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  #stop(error: DeviceLostError | DisposedError): void {
+    // A device is lost by its engine's dispose too; that is no news.
+    if (!(this.#end instanceof DisposedError)) this.#end = error;
+    for (const reject of this.#waiting) reject(this.#end);
+    this.#waiting.clear();
+  }
+}
+
+/** @throws UnsupportedDeviceError */
+export function checkPrecision(precision: Precision, { features }: Capabilities): void {
+  if (precision !== 'f16' || features.shaderF16) return;
+  throw new UnsupportedDeviceError(
+    "This adapter has no 'shader-f16'. Use precision 'packed-f16', which stores f16 and computes in f32.",
+    'shader-f16',
+  );
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,65 +1,65 @@
-import type { BufferId, Dispatch, Plan, PlanBuffer } from '../plan/plan.ts';
+import { OutOfMemoryError } from '../errors.ts';
+import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
+import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
 import type { Pipeline } from './pipeline-cache.ts';
-import type { ResidentWeights } from './resident-weights.ts';
+import { Profiler } from './profiler.ts';
+import type { HeldWeights, LoadOptions, ResidentWeights } from './resident-weights.ts';
 
 /** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
 const UNIFORM_STRIDE = 256;
 
-/** Dispatches per command buffer when a run can be interrupted: small enough that stopping takes few milliseconds. */
-const INTERRUPTIBLE_DISPATCHES = 48;
+/** Dispatches per command buffer: the GPU starts while the rest is encoded, and stopping takes few milliseconds. */
+const SUBMITTED_DISPATCHES = 48;
 
 /** Command buffers submitted ahead of the GPU when a run can be interrupted. */
 const SUBMITTED_AHEAD = 2;
 
-export interface PrepareProgress {
-  stage: 'compile' | 'weights';
-  done: number;
-  total: number;
+/** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
+export interface IslandHost {
+  prepare(island: Island, engine: Engine, signal: AbortSignal | undefined): Promise<PreparedIsland>;
 }
 
+export interface PreparedIsland {
+  /**
+   * Resolves once the results are in `outputs`, or submitted to be.
+   *
+   * @param inputs in the order of the island's inputs, each as large as its plan buffer or larger
+   */
+  run(inputs: readonly GPUBuffer[], outputs: readonly GPUBuffer[]): Promise<void>;
+  dispose(): void;
+}
+
+export interface ProgramOptions extends LoadOptions {
+  islands?: IslandHost | undefined;
+}
+
+/** A dispatch with what a command encoder needs for it. */
+interface ReadyDispatch {
+  step: Dispatch;
+  pipeline: GPUComputePipeline;
+  groups: BindGroups;
+}
+
+/** Dispatches between islands, or an island. */
+type Unit =
+  | { kind: 'dispatches'; dispatches: ReadyDispatch[] }
+  | { kind: 'island'; island: Island; prepared: PreparedIsland };
+
 /**
- * A plan made real on a device: pipelines compiled, weights resident, intermediates and uniforms allocated, bind groups
- * made. Running it again creates nothing.
+ * A plan made real on a device: pipelines compiled, weights resident, intermediates and uniforms allocated. Running it
+ * again with the same buffers creates nothing.
  */
 export class Program {
   readonly plan: Plan;
   readonly #engine: Engine;
-  /** GPU buffers by plan id; inputs and outputs change with every run. */
-  readonly #buffers: (GPUBuffer | undefined)[];
-  readonly #own: GPUBuffer[] = [];
-  readonly #uniforms: GPUBuffer | undefined;
-  readonly #pipelines: Pipeline[];
-  readonly #bindGroups: BindGroups[];
-  readonly #request: Dispatch[];
-  readonly #run: Dispatch[];
-  readonly #offsets: Map<Dispatch, number>;
-  readonly #release: () => void;
+  readonly #parts: Parts;
+  #disposed = false;
 
-  private constructor(
-    engine: Engine,
-    plan: Plan,
-    parts: {
-      buffers: (GPUBuffer | undefined)[];
-      own: GPUBuffer[];
-      uniforms: GPUBuffer | undefined;
-      pipelines: Pipeline[];
-      steps: Dispatch[];
-      offsets: Map<Dispatch, number>;
-      release: () => void;
-    },
-  ) {
+  private constructor(engine: Engine, plan: Plan, parts: Parts) {
     this.#engine = engine;
     this.plan = plan;
-    this.#buffers = parts.buffers;
-    this.#own = parts.own;
-    this.#uniforms = parts.uniforms;
-    this.#pipelines = parts.pipelines;
-    this.#bindGroups = parts.steps.map((step) => new BindGroups(plan.buffers, step));
-    this.#request = parts.steps.filter((step) => step.phase === 'request');
-    this.#run = parts.steps.filter((step) => step.phase === 'run');
-    this.#offsets = parts.offsets;
-    this.#release = parts.release;
+    this.#parts = parts;
   }
 
   /**
@@ -70,69 +70,24 @@ export class Program {
     engine: Engine,
     plan: Plan,
     weights: ResidentWeights,
-    options: {
-      signal?: AbortSignal | undefined;
-      onProgress?: ((progress: PrepareProgress) => void) | undefined;
-    } = {},
+    options: ProgramOptions = {},
   ): Promise<Program> {
     engine.check();
-    const { signal, onProgress } = options;
-    const steps = dispatchesOf(plan).filter((step) => step.phase !== 'load');
-    let compiled = 0;
-    const compiling = Promise.all(
-      steps.map(async (step) => {
-        const pipeline = await engine.pipelines.get(step.kernel, step.params.byteLength > 0);
-        onProgress?.({ stage: 'compile', done: ++compiled, total: steps.length });
-        return pipeline;
-      }),
-    );
-    // Awaited below; without this a failure during the upload would also surface as an unhandled rejection.
-    compiling.catch(() => {});
-    const held = await weights.hold(plan, { signal, onProgress });
-    const own: GPUBuffer[] = [];
-    let uniforms: GPUBuffer | undefined;
+    options.signal?.throwIfAborted();
+    checkBudget(engine, plan, weights);
+    const parts = new Parts(engine, plan);
     try {
-      const buffers = plan.buffers.map((buffer, id) => {
-        const resident = held.buffers.get(id);
-        if (resident) return resident;
-        if (buffer.content.kind !== 'computed' || buffer.phase === 'load') return undefined;
-        const created = engine.buffers.acquire(buffer.bytes, buffer.label);
-        own.push(created);
-        return created;
-      });
-      const offsets = new Map<Dispatch, number>();
-      const blocks = steps.filter((step) => step.params.byteLength > 0);
-      if (blocks.length > 0) {
-        let bytes = 0;
-        for (const step of blocks) {
-          offsets.set(step, bytes);
-          bytes += Math.ceil(step.params.byteLength / UNIFORM_STRIDE) * UNIFORM_STRIDE;
-        }
-        const contents = new Uint8Array(bytes);
-        for (const step of blocks) contents.set(step.params, offsets.get(step)!);
-        uniforms = engine.device.createBuffer({
-          label: 'params',
-          size: bytes,
-          usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-        });
-        engine.device.queue.writeBuffer(uniforms, 0, contents);
-      }
-      const pipelines = await compiling;
-      await engine.buffers.settled();
-      signal?.throwIfAborted();
-      return new Program(engine, plan, {
-        buffers,
-        own,
-        uniforms,
-        pipelines,
-        steps,
-        offsets,
-        release: held.release,
-      });
+      // All at once: browsers compile in parallel, also while weights are on their way.
+      const compiling = parts.compile(options);
+      compiling.catch(() => {});
+      await parts.allocate(options.signal);
+      parts.held = await weights.hold(plan, options);
+      const pipelines = await engine.until(compiling, options.signal);
+      await parts.assemble(pipelines, options);
+      options.signal?.throwIfAborted();
+      return new Program(engine, plan, parts);
     } catch (error) {
-      for (const buffer of own) engine.buffers.release(buffer);
-      uniforms?.destroy();
-      held.release();
+      parts.dispose();
       throw error;
     }
   }
@@ -146,99 +101,200 @@ export class Program {
    */
   async run(
     external: ReadonlyMap<BufferId, GPUBuffer>,
-    options: { signal?: AbortSignal | undefined; fresh?: boolean } = {},
+    options: { signal?: AbortSignal | undefined; fresh?: boolean; profiler?: Profiler } = {},
   ): Promise<void> {
+    const { signal, fresh = true, profiler } = options;
     this.#engine.check();
-    options.signal?.throwIfAborted();
-    const buffers = [...this.#buffers];
+    signal?.throwIfAborted();
+    const buffers = [...this.#parts.buffers];
     for (const [id, buffer] of external) buffers[id] = buffer;
-    const steps = options.fresh === false ? this.#run : [...this.#request, ...this.#run];
-    const first = options.fresh === false ? this.#request.length : 0;
-    if (!options.signal) {
-      this.#submit(steps, first, buffers);
-      return;
-    }
     const ahead: Promise<unknown>[] = [];
-    for (let at = 0; at < steps.length; at += INTERRUPTIBLE_DISPATCHES) {
-      this.#submit(steps.slice(at, at + INTERRUPTIBLE_DISPATCHES), first + at, buffers);
-      ahead.push(this.#engine.device.queue.onSubmittedWorkDone());
-      if (ahead.length > SUBMITTED_AHEAD) await ahead.shift();
-      this.#engine.check();
-      options.signal.throwIfAborted();
+    for (const unit of fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run) {
+      if (unit.kind === 'island') {
+        await this.#runIsland(unit.island, unit.prepared, buffers, profiler);
+        this.#engine.check();
+        signal?.throwIfAborted();
+        continue;
+      }
+      const { dispatches } = unit;
+      for (let at = 0; at < dispatches.length; at += SUBMITTED_DISPATCHES) {
+        this.#submit(dispatches.slice(at, at + SUBMITTED_DISPATCHES), buffers, profiler);
+        if (!signal) continue;
+        ahead.push(this.#engine.device.queue.onSubmittedWorkDone());
+        if (ahead.length > SUBMITTED_AHEAD) await this.#engine.until(ahead.shift()!, signal);
+        signal.throwIfAborted();
+      }
     }
   }
 
-  /** @param first index of the first step among all the program's steps */
-  #submit(steps: readonly Dispatch[], first: number, buffers: readonly (GPUBuffer | undefined)[]): void {
+  #submit(
+    dispatches: readonly ReadyDispatch[],
+    buffers: readonly (GPUBuffer | undefined)[],
+    profiler: Profiler | undefined,
+  ): void {
     const { device } = this.#engine;
     const encoder = device.createCommandEncoder({ label: 'run' });
-    const pass = encoder.beginComputePass();
-    let bound: GPUComputePipeline | undefined;
-    steps.forEach((step, k) => {
-      const pipeline = this.#pipelines[first + k]!;
-      if (pipeline.compute !== bound) pass.setPipeline((bound = pipeline.compute));
-      const uniform = this.#uniforms
-        ? { buffer: this.#uniforms, offset: this.#offsets.get(step) ?? 0, size: step.params.byteLength }
-        : undefined;
-      pass.setBindGroup(0, this.#bindGroups[first + k]!.get(device, pipeline.layout, buffers, uniform));
-      pass.dispatchWorkgroups(...step.grid);
-    });
-    pass.end();
+    if (profiler) {
+      const timestamps = profiler.begin(dispatches.map(({ step }) => step));
+      dispatches.forEach((dispatch, i) => {
+        const pass = encoder.beginComputePass({ timestampWrites: timestamps(i) });
+        encode(pass, [dispatch], device, buffers);
+        pass.end();
+      });
+      profiler.end(encoder);
+    } else {
+      const pass = encoder.beginComputePass();
+      encode(pass, dispatches, device, buffers);
+      pass.end();
+    }
     device.queue.submit([encoder.finish()]);
   }
 
-  /** Gives memory back and lets go of the weights. */
+  async #runIsland(
+    island: Island,
+    prepared: PreparedIsland,
+    buffers: readonly (GPUBuffer | undefined)[],
+    profiler: Profiler | undefined,
+  ): Promise<void> {
+    const bound = (ports: Island['inputs']): GPUBuffer[] => ports.map(({ view }) => buffers[view.buffer]!);
+    const { queue } = this.#engine.device;
+    if (profiler) await this.#engine.until(queue.onSubmittedWorkDone());
+    const start = performance.now();
+    await prepared.run(bound(island.inputs), bound(island.outputs));
+    if (!profiler) return;
+    await this.#engine.until(queue.onSubmittedWorkDone());
+    profiler.island(island.label, (performance.now() - start) * 1000);
+  }
+
+  /** Gives memory back and lets go of the weights. Idempotent. */
+  dispose(): void {
+    if (!this.#disposed) this.#parts.dispose();
+    this.#disposed = true;
+  }
+}
+
+function encode(
+  pass: GPUComputePassEncoder,
+  dispatches: readonly ReadyDispatch[],
+  device: GPUDevice,
+  buffers: readonly (GPUBuffer | undefined)[],
+): void {
+  let bound: GPUComputePipeline | undefined;
+  for (const { step, pipeline, groups } of dispatches) {
+    if (pipeline !== bound) pass.setPipeline((bound = pipeline));
+    pass.setBindGroup(0, groups.get(device, buffers));
+    pass.dispatchWorkgroups(...step.grid);
+  }
+}
+
+/** Says that a plan does not fit before anything is read. */
+function checkBudget(engine: Engine, plan: Plan, weights: ResidentWeights): void {
+  const { limitBytes, liveBytes } = engine.buffers;
+  const needed = plan.intermediateBytes + weights.missingBytes(plan);
+  if (liveBytes + needed > limitBytes) {
+    throw new OutOfMemoryError('the weights and intermediates of a model', needed, limitBytes - liveBytes);
+  }
+}
+
+/** Everything that a program owns or holds. */
+class Parts {
+  /** By plan id; inputs and outputs are missing, they change with every run. */
+  buffers: (GPUBuffer | undefined)[] = [];
+  request: Unit[] = [];
+  run: Unit[] = [];
+  held: HeldWeights | undefined;
+  readonly #engine: Engine;
+  readonly #plan: Plan;
+  readonly #own: GPUBuffer[] = [];
+  #uniforms: GPUBuffer | undefined;
+
+  constructor(engine: Engine, plan: Plan) {
+    this.#engine = engine;
+    this.#plan = plan;
+  }
+
+  get #dispatches(): Dispatch[] {
+    return this.#plan.steps.filter((step) => step.kind === 'dispatch' && step.phase !== 'load') as Dispatch[];
+  }
+
+  compile({ onProgress }: ProgramOptions): Promise<Map<Dispatch, Pipeline>> {
+    const dispatches = this.#dispatches;
+    const total = new Set(dispatches.map(({ kernel }) => kernel.code)).size;
+    const done = new Set<string>();
+    const compiling = dispatches.map(async (step): Promise<[Dispatch, Pipeline]> => {
+      const pipeline = await this.#engine.pipelines.get(step.kernel, step.params.byteLength > 0);
+      if (!done.has(step.kernel.code)) {
+        done.add(step.kernel.code);
+        onProgress?.({ stage: 'compile', done: done.size, total });
+      }
+      return [step, pipeline];
+    });
+    return Promise.all(compiling).then((pairs) => new Map(pairs));
+  }
+
+  /** Intermediates come before the weights: if they do not fit, nothing needs to be read. */
+  async allocate(signal: AbortSignal | undefined): Promise<void> {
+    const { buffers } = this.#engine;
+    this.buffers = this.#plan.buffers.map(({ content, phase, bytes, label }) => {
+      if (content.kind !== 'computed' || phase === 'load') return undefined;
+      const buffer = buffers.acquire(bytes, label);
+      this.#own.push(buffer);
+      return buffer;
+    });
+    await this.#engine.until(buffers.settled(this.#own), signal);
+  }
+
+  async assemble(pipelines: ReadonlyMap<Dispatch, Pipeline>, options: ProgramOptions): Promise<void> {
+    for (const [id, buffer] of this.held!.buffers) this.buffers[id] = buffer;
+    const uniforms = this.#writeUniforms();
+    for (const step of this.#plan.steps) {
+      if (step.phase === 'load') continue;
+      const units = this[step.phase];
+      if (step.kind === 'island') {
+        if (!options.islands) throw new Error(`Internal error: nothing runs island '${step.label}'`);
+        const prepared = await options.islands.prepare(step, this.#engine, options.signal);
+        units.push({ kind: 'island', island: step, prepared });
+        continue;
+      }
+      const { compute, layout } = pipelines.get(step)!;
+      const groups = new BindGroups(this.#plan.buffers, step, layout, uniforms.get(step));
+      const last = units.at(-1);
+      const ready = { step, pipeline: compute, groups };
+      if (last?.kind === 'dispatches') last.dispatches.push(ready);
+      else units.push({ kind: 'dispatches', dispatches: [ready] });
+    }
+  }
+
+  /** One buffer for the uniform blocks of all dispatches. */
+  #writeUniforms(): Map<Dispatch, GPUBufferBinding> {
+    const steps = this.#dispatches.filter(({ params }) => params.byteLength > 0);
+    const offsets: number[] = [];
+    let bytes = 0;
+    for (const { params } of steps) {
+      offsets.push(bytes);
+      bytes += Math.ceil(params.byteLength / UNIFORM_STRIDE) * UNIFORM_STRIDE;
+    }
+    if (bytes === 0) return new Map();
+    const contents = new Uint8Array(bytes);
+    steps.forEach(({ params }, i) => contents.set(params, offsets[i]));
+    const { device } = this.#engine;
+    const buffer = device.createBuffer({
+      label: 'params',
+      size: bytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    this.#uniforms = buffer;
+    device.queue.writeBuffer(buffer, 0, contents);
+    return new Map(
+      steps.map((step, i) => [step, { buffer, offset: offsets[i]!, size: step.params.byteLength }]),
+    );
+  }
+
   dispose(): void {
     for (const buffer of this.#own) this.#engine.buffers.release(buffer);
     this.#own.length = 0;
     this.#uniforms?.destroy();
-    this.#release();
+    for (const unit of [...this.request, ...this.run]) if (unit.kind === 'island') unit.prepared.dispose();
+    this.held?.release();
   }
-}
-
-/** The bind groups of one step: one, or where inputs and outputs of the run are bound, one per set of them. */
-class BindGroups {
-  readonly #step: Dispatch;
-  /** Positions in the step's bindings whose buffer differs from run to run. */
-  readonly #varying: number[];
-  /** Most recently used last. */
-  readonly #groups: { key: (GPUBuffer | undefined)[]; group: GPUBindGroup }[] = [];
-
-  constructor(buffers: readonly PlanBuffer[], step: Dispatch) {
-    this.#step = step;
-    this.#varying = step.buffers.flatMap((id, position) => {
-      const { kind } = buffers[id]!.content;
-      return kind === 'input' || kind === 'output' ? [position] : [];
-    });
-  }
-
-  get(
-    device: GPUDevice,
-    layout: GPUBindGroupLayout,
-    buffers: readonly (GPUBuffer | undefined)[],
-    uniform: GPUBufferBinding | undefined,
-  ): GPUBindGroup {
-    const key = this.#varying.map((position) => buffers[this.#step.buffers[position]!]);
-    const known = this.#groups.findIndex((entry) => entry.key.every((buffer, i) => buffer === key[i]));
-    if (known >= 0) {
-      const [entry] = this.#groups.splice(known, 1);
-      this.#groups.push(entry!);
-      return entry!.group;
-    }
-    const resources: GPUBufferBinding[] = this.#step.buffers.map((id) => ({ buffer: buffers[id]! }));
-    if (uniform && this.#step.params.byteLength > 0) resources.push(uniform);
-    const group = device.createBindGroup({
-      label: this.#step.label,
-      layout,
-      entries: resources.map((resource, binding) => ({ binding, resource })),
-    });
-    this.#groups.push({ key, group });
-    // Callers alternate between a few tensors; what was bound long ago is not coming back.
-    if (this.#groups.length > 8) this.#groups.shift();
-    return group;
-  }
-}
-
-function dispatchesOf(plan: Plan): Dispatch[] {
-  return plan.steps.filter((step) => step.kind === 'dispatch');
 }

@@ -1,36 +1,55 @@
+import type { Engine } from './engine.ts';
+
+/** Staging buffers kept for the next time. */
+const KEPT = 4;
+
 /** Copies from the GPU to the CPU, through staging buffers that are kept for the next time. */
 export class ReadBack {
-  readonly #device: GPUDevice;
+  readonly #engine: Engine;
   readonly #idle: GPUBuffer[] = [];
-  /** Read-backs so far. Between the upload of a prompt and its picture there must be none. */
-  count = 0;
+  #count = 0;
 
-  constructor(device: GPUDevice) {
-    this.#device = device;
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Read-backs so far. Between the upload of a prompt and its picture there must be none. */
+  get count(): number {
+    return this.#count;
   }
 
   /**
    * The first `bytes` bytes of `source` (a multiple of 4), after everything submitted so far.
    *
-   * Rejects when the device is lost meanwhile.
+   * @throws DeviceLostError, DisposedError, the signal's reason
    */
-  async read(source: GPUBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    this.count++;
+  async read(source: GPUBuffer, bytes: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const engine = this.#engine;
+    engine.check();
+    signal?.throwIfAborted();
+    this.#count++;
     const staging = this.#take(bytes);
-    const encoder = this.#device.createCommandEncoder({ label: 'read-back' });
+    const encoder = engine.device.createCommandEncoder({ label: 'read-back' });
     encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
-    this.#device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ, 0, bytes);
+    engine.device.queue.submit([encoder.finish()]);
+    try {
+      await engine.until(staging.mapAsync(GPUMapMode.READ, 0, bytes), signal);
+    } catch (error) {
+      staging.destroy();
+      throw error;
+    }
     const copy = new Uint8Array(staging.getMappedRange(0, bytes).slice(0));
     staging.unmap();
     this.#idle.push(staging);
+    if (this.#idle.length > KEPT) this.#idle.shift()!.destroy();
+    engine.check();
     return copy;
   }
 
   #take(bytes: number): GPUBuffer {
-    const index = this.#idle.findIndex((buffer) => buffer.size >= bytes);
+    const index = this.#idle.findIndex(({ size }) => size >= bytes);
     if (index >= 0) return this.#idle.splice(index, 1)[0]!;
-    return this.#device.createBuffer({
+    return this.#engine.device.createBuffer({
       label: 'read-back',
       size: bytes,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,

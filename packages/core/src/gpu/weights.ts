@@ -1,79 +1,84 @@
+import { InvalidModelError } from '../errors.ts';
+import { toNumbers } from '../onnx/elements.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import { readTensor } from '../onnx/reader.ts';
-import { toNumbers } from '../onnx/elements.ts';
-import { InvalidModelError } from '../errors.ts';
+import { sizeOf } from '../tensor/shape.ts';
 import type { Engine } from './engine.ts';
+import { WeightReader } from './weight-reader.ts';
+import { writePadded } from './write.ts';
 
-/** Bytes read from a file and handed to the device at a time. */
-const CHUNK_BYTES = 16 * 2 ** 20;
-
-/** Bytes given to `writeBuffer` before waiting for the device to take them: what staging may hold at once. */
+/** Bytes given to `writeBuffer` before waiting for the device to take them: what its staging may hold at once. */
 const IN_FLIGHT_BYTES = 128 * 2 ** 20;
 
-/** Copies a constant tensor from its file into a buffer, piece by piece, as the file has it. */
+/** Copies constants from their files into buffers, piece by piece, as the files have them. */
 export class WeightUpload {
   readonly #engine: Engine;
+  readonly #reader: WeightReader;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onBytes: (bytes: number) => void;
   #inFlight = 0;
 
-  constructor(engine: Engine) {
+  /**
+   * @param refs what will be uploaded, in that order
+   * @param onBytes hears of every piece that was handed to the device
+   */
+  constructor(
+    engine: Engine,
+    refs: readonly TensorRef[],
+    options: { signal: AbortSignal | undefined; onBytes: (bytes: number) => void },
+  ) {
     this.#engine = engine;
-  }
-
-  async upload(ref: TensorRef, buffer: GPUBuffer, signal: AbortSignal | undefined): Promise<void> {
-    const converted = await convertedContents(ref, signal);
-    if (converted) {
-      this.#write(buffer, 0, converted);
-      return;
-    }
-    if (ref.data.kind === 'range') {
-      const { source, offset, length } = ref.data;
-      for (let at = 0; at < length; at += CHUNK_BYTES) {
-        const chunk = await source.read(offset + at, Math.min(CHUNK_BYTES, length - at), signal);
-        this.#write(buffer, at, chunk);
-        await this.#throttle();
-      }
-      return;
-    }
-    if (ref.data.kind === 'inline') {
-      this.#write(buffer, 0, ref.data.bytes);
-      return;
-    }
-    throw new InvalidModelError(
-      ref.data.kind === 'missing'
-        ? `the file of external data '${ref.data.location}' is missing`
-        : 'strings cannot go to the GPU',
-      { file: ref.name },
+    this.#signal = options.signal;
+    this.#onBytes = options.onBytes;
+    this.#reader = new WeightReader(
+      refs.filter((ref) => !converterOf(ref)),
+      options.signal,
     );
   }
 
-  #write(buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
-    // writeBuffer takes multiples of four bytes; buffers are padded, so the last word may carry zeros.
-    const whole = bytes.byteLength & ~3;
-    if (whole > 0) this.#engine.device.queue.writeBuffer(buffer, offset, bytes, 0, whole);
-    if (whole < bytes.byteLength) {
-      const rest = new Uint8Array(4);
-      rest.set(bytes.subarray(whole));
-      this.#engine.device.queue.writeBuffer(buffer, offset + whole, rest);
+  /** @throws InvalidModelError for contents that are not there, SourceError, DeviceLostError, the signal's reason */
+  async upload(ref: TensorRef, buffer: GPUBuffer): Promise<void> {
+    const { data } = ref;
+    const convert = converterOf(ref);
+    if (convert) {
+      await this.#write(buffer, 0, convert(await readTensor(ref, this.#signal)));
+    } else if (data.kind === 'inline') {
+      await this.#write(buffer, 0, data.bytes);
+    } else if (data.kind === 'range') {
+      for await (const { start, bytes } of this.#reader.read(ref)) await this.#write(buffer, start, bytes);
+    } else {
+      throw new InvalidModelError(
+        data.kind === 'missing'
+          ? `the external data of tensor '${ref.name}' is missing`
+          : `tensor '${ref.name}' holds strings, which cannot go to the GPU`,
+        { file: data.kind === 'missing' ? data.location : ref.name },
+      );
     }
-    this.#inFlight += bytes.byteLength;
   }
 
-  async #throttle(): Promise<void> {
+  /** Cancels what is being read ahead. */
+  close(): void {
+    this.#reader.close();
+  }
+
+  async #write(buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { queue } = this.#engine.device;
+    writePadded(queue, buffer, offset, bytes);
+    this.#onBytes(bytes.byteLength);
+    this.#inFlight += bytes.byteLength;
     if (this.#inFlight < IN_FLIGHT_BYTES) return;
-    await this.#engine.device.queue.onSubmittedWorkDone();
+    await this.#engine.until(queue.onSubmittedWorkDone(), this.#signal);
     this.#inFlight = 0;
   }
 }
 
-/** Contents of the dtypes that no kernel reads (64-bit floats, 16-bit integers), as the nearest 32-bit type. */
-async function convertedContents(
+/** For dtypes that no kernel reads (64-bit floats, 16-bit integers): makes the nearest 32-bit type of raw contents. */
+function converterOf(
   ref: TensorRef,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
+): ((raw: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>) | undefined {
   const make = { float64: Float32Array, int16: Int32Array, uint16: Uint32Array, uint64: Uint32Array }[
     ref.dtype as string
   ];
   if (!make) return undefined;
-  const count = ref.dims.reduce((product, dim) => product * dim, 1);
-  return new Uint8Array(make.from(toNumbers(ref.dtype, await readTensor(ref, signal), count)).buffer);
+  return (raw) => new Uint8Array(make.from(toNumbers(ref.dtype, raw, sizeOf(ref.dims))).buffer);
 }

@@ -1,3 +1,5 @@
+import type { TensorRef } from '../onnx/model.ts';
+
 /**
  * Short name of some contents, equal for equal contents: two rounds of FNV-1a with different offsets, 64 bits in all.
  * Names buffers of one model among each other; not meant against an adversary.
@@ -15,4 +17,24 @@ export function contentKey(parts: readonly (string | Uint8Array)[]): string {
     mix(0x1ff);
   }
   return (a >>> 0).toString(16).padStart(8, '0') + (b >>> 0).toString(16).padStart(8, '0');
+}
+
+const identities = new WeakMap<TensorRef, string>();
+
+/** Name of a constant's contents: where they lie, or for those at hand what they are. */
+export function identityOf(ref: TensorRef): string {
+  const known = identities.get(ref);
+  if (known !== undefined) return known;
+  const { data } = ref;
+  const place =
+    data.kind === 'range'
+      ? `${data.source.name}@${data.offset}+${data.length}`
+      : data.kind === 'inline'
+        ? contentKey([data.bytes])
+        : data.kind === 'missing'
+          ? `${data.location}@${data.offset}+${data.length}`
+          : ref.name;
+  const identity = `${ref.dtype}:${place}`;
+  identities.set(ref, identity);
+  return identity;
 }

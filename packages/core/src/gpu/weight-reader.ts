@@ -1,0 +1,170 @@
+import { untilAbort } from '../abort.ts';
+import type { TensorRef } from '../onnx/model.ts';
+import type { ByteSource } from '../source/source.ts';
+
+/** Most bytes asked for at a time. */
+const CHUNK_BYTES = 16 * 2 ** 20;
+
+/** Neighbours in a file are fetched together when no more than this lies between them. */
+const GAP_BYTES = 64 * 2 ** 10;
+
+/** Bytes that may lie in memory, being read or waiting for their turn. */
+const AHEAD_BYTES = 64 * 2 ** 20;
+
+/** Requests under way at once. */
+const REQUESTS = 6;
+
+/** Part of a tensor: `length` bytes from `start` of its contents on. */
+interface Piece {
+  start: number;
+  length: number;
+  /** Where it lies in the file. */
+  offset: number;
+  run: Run;
+}
+
+/** Stretch of a file that is fetched with one request. */
+interface Run {
+  source: ByteSource;
+  offset: number;
+  length: number;
+  /** Pieces of it that nobody has taken yet. */
+  left: number;
+  bytes: Promise<Uint8Array<ArrayBuffer>> | undefined;
+  /** Whether it was let go before all of it was taken; the rest is fetched piece by piece. */
+  dropped: boolean;
+}
+
+/**
+ * Reads constants in the order in which they are wanted: ahead of time, neighbours in the file together, with bounded
+ * memory. A file is fetched about once even when its order is another than the one wanted.
+ */
+export class WeightReader {
+  readonly #signal: AbortSignal | undefined;
+  readonly #stop = new AbortController();
+  readonly #pieces = new Map<TensorRef, Piece[]>();
+  /** Runs in the order of their first use. */
+  readonly #order: Run[];
+  #next = 0;
+  #inMemory = 0;
+  #requests = 0;
+
+  /** @param refs what will be read, in that order; only those that lie in files matter */
+  constructor(refs: Iterable<TensorRef>, signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    const again: TensorRef[] = [];
+    for (const ref of refs) {
+      if (this.#pieces.has(ref)) again.push(ref);
+      else this.#pieces.set(ref, piecesOf(ref));
+    }
+    const pieces = [...this.#pieces.values()].flat();
+    merge(pieces);
+    for (const ref of again) for (const { run } of this.#pieces.get(ref)!) run.left++;
+    this.#order = [...new Set(pieces.map(({ run }) => run))];
+  }
+
+  /**
+   * Contents of one of the constants, piece by piece.
+   *
+   * @throws SourceError, the signal's reason
+   */
+  async *read(ref: TensorRef): AsyncGenerator<{ start: number; bytes: Uint8Array<ArrayBuffer> }> {
+    for (const { start, length, offset, run } of this.#pieces.get(ref) ?? []) {
+      this.#signal?.throwIfAborted();
+      if (!run.bytes && !run.dropped) this.#fetch(run);
+      this.#readAhead();
+      const { bytes } = run;
+      if (bytes) {
+        const from = offset - run.offset;
+        yield { start, bytes: (await untilAbort(bytes, this.#signal)).subarray(from, from + length) };
+      } else {
+        yield { start, bytes: await run.source.read(offset, length, this.#signal) };
+      }
+      if (--run.left === 0) this.#release(run);
+    }
+  }
+
+  /** Cancels what is being read. */
+  close(): void {
+    this.#stop.abort();
+    for (const run of this.#order) run.bytes = undefined;
+  }
+
+  #readAhead(): void {
+    while (this.#next < this.#order.length && this.#requests < REQUESTS) {
+      const run = this.#order[this.#next]!;
+      if (!run.bytes && !run.dropped && run.left > 0) {
+        if (this.#inMemory + run.length > AHEAD_BYTES) return;
+        this.#fetch(run);
+      }
+      this.#next++;
+    }
+  }
+
+  #fetch(run: Run): void {
+    this.#makeRoom();
+    this.#inMemory += run.length;
+    this.#requests++;
+    const signal = this.#signal ? AbortSignal.any([this.#signal, this.#stop.signal]) : this.#stop.signal;
+    run.bytes = run.source.read(run.offset, run.length, signal);
+    void run.bytes.catch(() => {}).finally(() => this.#requests--);
+  }
+
+  /** Where the order wanted is far from the file's, half-used runs pile up: the oldest are let go. */
+  #makeRoom(): void {
+    for (const run of this.#order) {
+      if (this.#inMemory <= 2 * AHEAD_BYTES) return;
+      if (!run.bytes) continue;
+      run.dropped = true;
+      this.#release(run);
+    }
+  }
+
+  #release(run: Run): void {
+    if (run.bytes) this.#inMemory -= run.length;
+    run.bytes = undefined;
+  }
+}
+
+function piecesOf({ data }: TensorRef): Piece[] {
+  if (data.kind !== 'range') return [];
+  const { source, offset, length } = data;
+  const pieces: Piece[] = [];
+  for (let start = 0; start < length; start += CHUNK_BYTES) {
+    const part = Math.min(CHUNK_BYTES, length - start);
+    const run: Run = {
+      source,
+      offset: offset + start,
+      length: part,
+      left: 1,
+      bytes: undefined,
+      dropped: false,
+    };
+    pieces.push({ start, length: part, offset: offset + start, run });
+  }
+  return pieces;
+}
+
+/** Gives pieces that lie close together in a file one run. */
+function merge(pieces: readonly Piece[]): void {
+  const bySource = new Map<ByteSource, Piece[]>();
+  for (const piece of pieces) {
+    const group = bySource.get(piece.run.source);
+    if (group) group.push(piece);
+    else bySource.set(piece.run.source, [piece]);
+  }
+  for (const group of bySource.values()) {
+    let open: Run | undefined;
+    for (const piece of group.toSorted((a, b) => a.offset - b.offset)) {
+      const end = piece.offset + piece.length;
+      const near = open !== undefined && piece.offset <= open.offset + open.length + GAP_BYTES;
+      if (open && near && end - open.offset <= CHUNK_BYTES) {
+        open.length = Math.max(open.length, end - open.offset);
+        open.left++;
+        piece.run = open;
+      } else {
+        open = piece.run;
+      }
+    }
+  }
+}
