@@ -9,10 +9,11 @@ import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { scatterOps } from './scatter.ts';
 import { shapeOps } from './shape.ts';
+import { softmaxOps } from './softmax.ts';
 
 /** Every operator by domain. A table of one file each; names within a domain are unique. */
 const tables: Readonly<Record<string, readonly OpTable[]>> = {
-  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, scatterOps, shapeOps],
+  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, scatterOps, shapeOps, softmaxOps],
   'com.microsoft': [microsoftElementwiseOps],
   [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }, ownNormalizationOps, ownMatmulOps],
 };
