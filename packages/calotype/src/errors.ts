@@ -1,5 +1,7 @@
+import { CalotypeError } from '@calotype/core';
+
 /** A sampler that cannot do what its configuration or the caller asks for. */
-export class SamplerError extends Error {
+export class SamplerError extends CalotypeError {
   override name = 'SamplerError';
   /** Sampler it concerns, by its friendly name. */
   readonly sampler: string;
@@ -14,7 +16,7 @@ export class SamplerError extends Error {
 }
 
 /** A tokenizer's files that are missing, malformed or of a kind that is not supported. */
-export class TokenizerError extends Error {
+export class TokenizerError extends CalotypeError {
   override name = 'TokenizerError';
   /** File the trouble is in. */
   readonly file: string;
@@ -26,7 +28,7 @@ export class TokenizerError extends Error {
 }
 
 /** A model folder that lacks a file, or holds one that cannot be understood. */
-export class ModelFolderError extends Error {
+export class ModelFolderError extends CalotypeError {
   override name = 'ModelFolderError';
   /** File it concerns, relative to the folder. */
   readonly file: string;
@@ -38,7 +40,7 @@ export class ModelFolderError extends Error {
 }
 
 /** An option of a generation that this model cannot serve. */
-export class OptionError extends Error {
+export class OptionError extends CalotypeError {
   override name = 'OptionError';
   readonly option: string;
 

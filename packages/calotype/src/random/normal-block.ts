@@ -73,7 +73,7 @@ const SIN_POLYNOMIAL = Float32Array.of(-1.9515295891e-4, 8.3321608736e-3, -1.666
 const COS_POLYNOMIAL = Float32Array.of(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2);
 const FOUR_OVER_PI = fround(4 / Math.PI);
 /** −π/4 in three parts, for subtracting multiples of it without losing bits. */
-const QUARTER_PI = Float32Array.of(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8);
+const QUARTER_PI = Float32Array.of(-0.78515625, -2.4187564849853515625e-4, -3.774894977445941e-8);
 
 /** Sine and cosine of an angle in [0, 2π). */
 function sinCos(angle: number): { sin: number; cos: number } {

@@ -49,9 +49,11 @@ export const dpmSinglestep: SamplerDefinition = {
         const orders = groupOrders(
           steps,
           settings.order,
-          // A last group of full order would divide by the end's infinite λ, and uneven counts leave no room for it.
+          // Uneven counts leave no room for a last group of full order.
           lowerOrderFinal || settings.zeroEnd || steps % settings.order !== 0,
         );
+        // A higher order would divide by the infinite λ of the end.
+        if (settings.zeroEnd) orders[orders.length - 1] = 1;
         // History: earlier predictions, then the sample the group started from.
         const builder = new PlanBuilder({
           sampler: 'dpm++-2s',

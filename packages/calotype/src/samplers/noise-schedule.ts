@@ -1,3 +1,4 @@
+import { assertNever } from './assert-never.ts';
 import type { ConfigReader } from './config.ts';
 
 const { fround } = Math;
@@ -87,6 +88,8 @@ function readBetas(config: ConfigReader, defaults: BetaDefaults): Float64Array {
       return linspace32(-6, 6, steps).map((x) =>
         fround(fround(1 / (1 + Math.exp(-x))) * (end - start) + start),
       );
+    default:
+      return assertNever(schedule);
   }
 }
 

@@ -1,3 +1,4 @@
+import { assertNever } from './assert-never.ts';
 import type { NoiseMix, PredictionType } from './types.ts';
 
 /** Weights on the current sample and the model's output. */
@@ -27,6 +28,8 @@ export function prediction(type: PredictionType, alpha: number, sigma: number): 
       return { x0: { sample: 0, output: 1 }, epsilon: { sample: 1 / sigma, output: -alpha / sigma } };
     case 'flow_prediction':
       return { x0: { sample: 1, output: -sigma }, epsilon: { sample: 1, output: 1 - sigma } };
+    default:
+      return assertNever(type);
   }
 }
 
@@ -40,6 +43,8 @@ export function denoised(type: PredictionType, sigma: number): Mix {
       return { sample: 1 / (sigma ** 2 + 1), output: -sigma / Math.sqrt(sigma ** 2 + 1) };
     case 'sample':
       return { sample: 0, output: 1 };
+    default:
+      return assertNever(type);
   }
 }
 

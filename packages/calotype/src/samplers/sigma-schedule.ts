@@ -157,7 +157,7 @@ export function solverSchedule(
           fallback: 'linspace',
         })
       : linspace(0, lastTimestep - 1, steps + 1)
-          .reverse()
+          .toReversed()
           .subarray(0, steps)
           .map(roundHalfEven);
   return { timesteps, sigmas: append(sigmasAt(schedule, timesteps), style.interpolatedEnd) };
@@ -195,6 +195,6 @@ function flowSigmas(
   return linspace(1, 1 / trainSteps, steps + 1)
     .map((alpha) => 1 - alpha)
     .map((sigma) => (shift * sigma) / (1 + (shift - 1) * sigma))
-    .reverse()
+    .toReversed()
     .slice(0, steps);
 }

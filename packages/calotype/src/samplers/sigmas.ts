@@ -1,3 +1,4 @@
+import { assertNever } from './assert-never.ts';
 import type { ConfigReader } from './config.ts';
 import type { NoiseSchedule } from './noise-schedule.ts';
 import { linspace } from './spacing.ts';
@@ -80,6 +81,8 @@ export function placeSigmas(
       return linspace(0, 1, count).map(
         (ramp) => lowest + betaQuantile(1 - ramp, 0.6, 0.6) * (highest - lowest),
       );
+    default:
+      return assertNever(kind);
   }
 }
 

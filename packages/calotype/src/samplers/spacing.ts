@@ -1,3 +1,4 @@
+import { assertNever } from './assert-never.ts';
 import type { ConfigReader } from './config.ts';
 
 /** Evenly spaced values from `start` to `stop`, both included. */
@@ -48,7 +49,7 @@ export function spacedTimesteps(
   switch (spacing) {
     case 'linspace': {
       const points = linspace(0, last - 1, steps + extra)
-        .reverse()
+        .toReversed()
         .subarray(0, steps);
       return style.fractional ? points.slice() : points.map(roundHalfEven);
     }
@@ -64,6 +65,8 @@ export function spacedTimesteps(
       const step = last - ratio - last;
       return Float64Array.from({ length: count }, (_, i) => roundHalfEven(last + i * step) - 1);
     }
+    default:
+      return assertNever(spacing);
   }
 }
 
