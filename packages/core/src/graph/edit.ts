@@ -148,6 +148,16 @@ export class GraphEditor {
     this.#pruneAll(before);
   }
 
+  /** Makes `user`, the only user of the node's first result, part of the node: it gives the user's result then. */
+  absorb(node: Node, user: Node, epilogue: NonNullable<Node['epilogue']>): void {
+    this.#forget(user);
+    this.#nodes.delete(user);
+    const result = user.outputs[0]!;
+    node.outputs[0] = result;
+    result.origin = { kind: 'node', node, index: 0 };
+    this.setEpilogue(node, epilogue);
+  }
+
   setEpilogue(node: Node, epilogue: NonNullable<Node['epilogue']>): void {
     const before = operandsOf(node);
     this.#forget(node);

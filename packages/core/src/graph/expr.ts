@@ -64,3 +64,38 @@ export function printExpr(expr: Expr): string {
       return `${expr.fn}(${expr.args.map(printExpr).join(', ')})`;
   }
 }
+
+/** Whether two expressions are written the same. */
+export function sameExpr(a: Expr, b: Expr): boolean {
+  if (a === b) return true;
+  if (a.type !== b.type) return false;
+  switch (a.kind) {
+    case 'input':
+      return b.kind === 'input' && a.index === b.index;
+    case 'const':
+      return b.kind === 'const' && Object.is(a.value, b.value);
+    case 'call':
+      return (
+        b.kind === 'call' &&
+        a.fn === b.fn &&
+        a.args.length === b.args.length &&
+        a.args.every((arg, i) => sameExpr(arg, b.args[i]!))
+      );
+  }
+}
+
+export function isConst(expr: Expr, value: number): boolean {
+  return expr.kind === 'const' && expr.value === value;
+}
+
+/** Number of calls in an expression written out. */
+export function countCalls(expr: Expr): number {
+  return expr.kind === 'call' ? expr.args.reduce((sum, arg) => sum + countCalls(arg), 1) : 0;
+}
+
+/** How often each operand is read, by index. */
+export function countReads(expr: Expr, counts: Map<number, number> = new Map()): Map<number, number> {
+  if (expr.kind === 'input') counts.set(expr.index, (counts.get(expr.index) ?? 0) + 1);
+  if (expr.kind === 'call') for (const arg of expr.args) countReads(arg, counts);
+  return counts;
+}

@@ -69,6 +69,21 @@ function roundEven(x: number): number {
 // tanh of drivers overflows to NaN beyond |x| of about 44 (exp of twice that); it is 1 to f32 precision from 10 on.
 const TANH = 'fn tanh_safe(x: vec4f) -> vec4f { return tanh(clamp(x, vec4f(-15.0), vec4f(15.0))); }';
 
+// WGSL allows sin and cos an absolute error of 2^-11 near 0 and any beyond π; the time steps of a sampler are up to 1000.
+// Here: subtraction of quarter turns by a pi / 2 in three parts, then the polynomials of Cephes' sinf and cosf; a few
+// units in the last place up to 8192. `quarters` are added to the angle, so that 1 gives the cosine.
+const SINE = `fn sine(x: vec4f, quarters: vec4i) -> vec4f {
+  let turns = round(x * 0.6366197723675814);
+  let r = ((x - turns * 1.5703125) - turns * 4.837512969970703e-4) - turns * 7.549789948768648e-8;
+  let z = r * r;
+  let s = r + r * z * (-1.6666654611e-1 + z * (8.3321608736e-3 - z * 1.9515295891e-4));
+  let c = 1.0 - 0.5 * z + z * z * (4.166664568298827e-2 + z * (-1.388731625493765e-3 + z * 2.443315711809948e-5));
+  let quadrant = vec4i(turns) + quarters;
+  let v = select(s, c, (quadrant & vec4i(1)) == vec4i(1));
+  return select(v, -v, (quadrant & vec4i(2)) == vec4i(2));
+}`;
+const TANGENT = 'fn tangent(x: vec4f) -> vec4f { return sine(x, vec4i(0)) / sine(x, vec4i(1)); }';
+
 // Abramowitz and Stegun 7.1.26: absolute error at most 1.5e-7, which is f32 precision near 1.
 const ERF = `fn erf(x: vec4f) -> vec4f {
   let z = abs(x);
@@ -147,9 +162,9 @@ export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
   ceil: builtin('ceil', Math.ceil),
   trunc: builtin('trunc', Math.trunc),
   round: builtin('round', roundEven),
-  sin: builtin('sin', Math.sin),
-  cos: builtin('cos', Math.cos),
-  tan: builtin('tan', Math.tan),
+  sin: { js: Math.sin, wgsl: ([a]) => `sine(${a}, vec4i(0))`, helpers: SINE },
+  cos: { js: Math.cos, wgsl: ([a]) => `sine(${a}, vec4i(1))`, helpers: SINE },
+  tan: { js: Math.tan, wgsl: ([a]) => `tangent(${a})`, helpers: [SINE, TANGENT] },
   asin: builtin('asin', Math.asin),
   acos: builtin('acos', Math.acos),
   atan: builtin('atan', Math.atan),

@@ -1,4 +1,4 @@
-import { floatAttribute, intAttribute } from '../../ops/operands.ts';
+import { floatAttribute } from '../../ops/operands.ts';
 import { equalShapes } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
@@ -7,21 +7,19 @@ import { dataOf, eitherOrder, isPerIndex, producerOf, userOf } from '../match.ts
 import type { Pass } from './pass.ts';
 
 /**
- * `GroupNorm(x, scale[C], bias[C])` from what exporters write for it: GroupNormalization, or InstanceNormalization on
- * x seen as [N, groups, …], seen as x again, times scale, plus bias.
+ * `GroupNorm(x, scale[C], bias[C])` from what older exporters write for it: InstanceNormalization on x seen as
+ * [N, groups, …], seen as x again, times scale, plus bias.
  */
 export const fuseGroupNorm: Pass = {
   name: 'fuse-group-norm',
   run(graph) {
     for (const node of graph.nodes()) {
-      if (!graph.has(node) || node.domain !== '') continue;
-      if (node.op === 'InstanceNormalization') fuseInstanceNorm(graph, node);
-      if (node.op === 'GroupNormalization') fuseGroupNormalization(graph, node);
+      if (graph.has(node) && node.domain === '' && node.op === 'InstanceNormalization') fuse(graph, node);
     }
   },
 };
 
-function fuseInstanceNorm(graph: GraphEditor, norm: Node): void {
+function fuse(graph: GraphEditor, norm: Node): void {
   const [grouped, ones, zeros] = norm.inputs;
   const x = producerOf(graph, grouped, 'Reshape')?.inputs[0];
   const back = userOf(graph, norm.outputs[0]!, 'Reshape');
@@ -55,26 +53,6 @@ function affine(
   const parameter = node && eitherOrder(node, (v) => (v === value ? true : undefined))?.other;
   if (!parameter || !isPerIndex(parameter, 1, x.shape.length, x.shape[1]!)) return undefined;
   return { parameter, result: node.outputs[0]! };
-}
-
-function fuseGroupNormalization(graph: GraphEditor, node: Node): void {
-  const [x, scale, bias] = node.inputs;
-  const groups = intAttribute(node, 'num_groups');
-  const channels = x?.shape[1];
-  if (!x || !scale || !bias || !groups || channels === undefined || channels % groups !== 0) return;
-  // Until opset 21 there was one scale for each group.
-  const perChannel = (value: Value): Value => {
-    if (node.opset >= 21) return value;
-    const size = channels / groups;
-    const shape = graph.constant([groups, size], [2], 'int64', `${node.name}/shape`);
-    const inputs = [graph.reshape(value, [groups, 1]), shape];
-    return graph.reshape(graph.make({ op: 'Expand', name: node.name, inputs }), [channels]);
-  };
-  graph.redefine(node.outputs[0]!, {
-    ...{ op: 'GroupNorm', domain: OWN_DOMAIN },
-    inputs: [x, perChannel(scale), perChannel(bias)],
-    attributes: attributeMap({ groups, epsilon: floatAttribute(node, 'epsilon', 1e-5) }),
-  });
 }
 
 function holds(value: Value | undefined, number: number): boolean {

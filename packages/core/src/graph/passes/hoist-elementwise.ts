@@ -1,0 +1,104 @@
+import { lookup } from '../../ops/registry.ts';
+import { equalShapes, type Shape } from '../../tensor/shape.ts';
+import type { GraphEditor } from '../edit.ts';
+import { attributeMap } from '../emit.ts';
+import type { Node, Value } from '../graph.ts';
+import { producerOf } from '../match.ts';
+import { permOf } from './canonicalize.ts';
+import { isElementwise } from './fuse-elementwise.ts';
+import type { Pass } from './pass.ts';
+
+/**
+ * Moves elementwise work from after a Reshape or Transpose to before it, where it can be the epilogue of what came
+ * before: the residual of a transformer block is added in [N, C, H, W], while its last product gives [N, H·W, C].
+ */
+export const hoistElementwise: Pass = {
+  name: 'hoist-elementwise',
+  run(graph) {
+    for (const node of graph.nodes()) {
+      if (graph.has(node) && isElementwise(node)) hoist(graph, node);
+    }
+  },
+};
+
+function hoist(graph: GraphEditor, node: Node): void {
+  const shape = node.outputs[0]!.shape;
+  for (const value of node.inputs) {
+    const views = value && equalShapes(value.shape, shape) ? viewsBefore(graph, value, node) : [];
+    const source = views.at(-1)?.inputs[0];
+    const host = source && graph.producer(source);
+    if (!source || !host || !lookup(host.domain, host.op)?.acceptsEpilogue || host.outputs[0] !== source)
+      continue;
+    // Anything but full-size operands would have to be taken apart.
+    if (!node.inputs.every((operand) => equalShapes(operand!.shape, shape))) continue;
+    // If another operand could be finished where it is, moving away from it gains nothing.
+    if (node.inputs.some((operand) => operand !== value && isHosted(graph, operand!, node))) continue;
+    const inputs = node.inputs.map((operand) => (operand === value ? source : undo(graph, operand!, views)));
+    const { op, domain, name, expr } = node;
+    const result = node.outputs[0]!;
+    let moved = graph.add({ op, domain, name, inputs, expr: expr! }, [
+      { dtype: result.dtype, shape: source.shape },
+    ])[0]!;
+    for (const view of [...views].reverse().slice(0, -1)) moved = redo(graph, moved, view);
+    const last = views[0]!;
+    graph.redefine(result, redone(graph, moved, last));
+    return;
+  }
+}
+
+/** Views that lead to the value, the nearest first, as long as nobody else looks at what is between. */
+function viewsBefore(graph: GraphEditor, value: Value, user: Node): Node[] {
+  const views: Node[] = [];
+  let [at, only] = [value, user];
+  for (
+    let node = producerOf(graph, at, 'Reshape', 'Transpose');
+    node;
+    node = producerOf(graph, at, 'Reshape', 'Transpose')
+  ) {
+    if (graph.soleUser(at) !== only) return [];
+    views.push(node);
+    [at, only] = [node.inputs[0]!, node];
+  }
+  return graph.soleUser(at) === only ? views : [];
+}
+
+function isHosted(graph: GraphEditor, value: Value, node: Node): boolean {
+  const host = graph.producer(value);
+  return (
+    host !== undefined &&
+    lookup(host.domain, host.op)?.acceptsEpilogue === true &&
+    graph.soleUser(value) === node
+  );
+}
+
+/** An operand of the moved node: seen backwards through the views. */
+function undo(graph: GraphEditor, value: Value, views: readonly Node[]): Value {
+  return views.reduce((at, view) => {
+    if (view.op === 'Reshape') return graph.reshape(at, view.inputs[0]!.shape);
+    const perm = permOf(view);
+    return graph.transpose(
+      at,
+      perm.map((_, axis) => perm.indexOf(axis)),
+    );
+  }, value);
+}
+
+function redo(graph: GraphEditor, value: Value, view: Node): Value {
+  return view.op === 'Reshape'
+    ? graph.reshape(value, view.outputs[0]!.shape)
+    : graph.transpose(value, permOf(view));
+}
+
+function redone(
+  graph: GraphEditor,
+  value: Value,
+  view: Node,
+): Pick<Node, 'op' | 'name' | 'inputs' | 'attributes'> {
+  const { name } = view;
+  if (view.op === 'Transpose') {
+    return { op: 'Transpose', name, inputs: [value], attributes: attributeMap({ perm: permOf(view) }) };
+  }
+  const target: Shape = view.outputs[0]!.shape;
+  const shape = graph.constant([...target], [target.length], 'int64', `${name}/shape`);
+  return { op: 'Reshape', name, inputs: [value, shape], attributes: new Map() };
+}
