@@ -39,7 +39,8 @@ export function planMemory(buffers: readonly PlanBuffer[], steps: readonly Step[
   const moved = new Array<BufferId | undefined>(buffers.length).fill(undefined);
   const shared: BufferId[] = [];
   buffers.forEach((buffer, id) => {
-    if (!first.has(id)) return;
+    // Nothing writes an output without elements.
+    if (!first.has(id) && buffer.content.kind !== 'output') return;
     if (buffer.content.kind === 'computed' && buffer.phase !== 'load') shared.push(id);
     else moved[id] = result.push(buffer) - 1;
   });

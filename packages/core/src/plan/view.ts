@@ -30,6 +30,7 @@ export function orderedStrides(shape: Shape, order: Order): number[] {
 export function denseOrder(view: TensorView): number[] | undefined {
   const { shape, strides } = view;
   const order = rowMajor(shape.length);
+  if (sizeOf(shape) === 0) return order;
   const real = order.filter((axis) => shape[axis] !== 1).sort((a, b) => strides[b]! - strides[a]!);
   let step = 1;
   for (const axis of [...real].reverse()) {

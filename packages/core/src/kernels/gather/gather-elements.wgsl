@@ -3,7 +3,7 @@
 fn element(at: Index) -> Scalar {
   let dim = i32(x_shape()[AXIS]);
   let i = i32(indices_at(at));
-  var from = at;
-  from[AXIS] = u32(clamp(select(i, i + dim, i < 0), 0, dim - 1));
-  return Scalar(x_at(from));
+  var origin = at;
+  origin[AXIS] = u32(clamp(select(i, i + dim, i < 0), 0, dim - 1));
+  return Scalar(x_at(origin));
 }

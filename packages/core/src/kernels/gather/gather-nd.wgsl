@@ -6,18 +6,18 @@ fn element(at: Index) -> Scalar {
   let size = x_shape();
   var which = indices_Index();
   for (var axis = 0u; axis < rows; axis++) { which[axis] = at[axis]; }
-  var from = x_Index();
+  var origin = x_Index();
   for (var axis = 0u; axis < x_RANK; axis++) {
     if (axis < BATCH_DIMS) {
-      from[axis] = at[axis];
+      origin[axis] = at[axis];
     } else if (axis < BATCH_DIMS + DEPTH) {
       which[rows] = axis - BATCH_DIMS;
       let i = i32(indices_at(which));
       let dim = i32(size[axis]);
-      from[axis] = u32(clamp(select(i, i + dim, i < 0), 0, dim - 1));
+      origin[axis] = u32(clamp(select(i, i + dim, i < 0), 0, dim - 1));
     } else {
-      from[axis] = at[rows + axis - BATCH_DIMS - DEPTH];
+      origin[axis] = at[rows + axis - BATCH_DIMS - DEPTH];
     }
   }
-  return Scalar(x_at(from));
+  return Scalar(x_at(origin));
 }

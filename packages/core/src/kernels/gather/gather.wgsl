@@ -6,11 +6,11 @@ fn element(at: Index) -> Scalar {
   for (var k = 0u; k < DEPTH; k++) { which[k] = at[AXIS + k]; }
   let dim = i32(x_shape()[AXIS]);
   let row = i32(indices_at(which));
-  var from = x_Index();
+  var origin = x_Index();
   for (var axis = 0u; axis < x_RANK; axis++) {
-    if (axis < AXIS) { from[axis] = at[axis]; }
-    if (axis > AXIS) { from[axis] = at[axis + DEPTH - 1u]; }
+    if (axis < AXIS) { origin[axis] = at[axis]; }
+    if (axis > AXIS) { origin[axis] = at[axis + DEPTH - 1u]; }
   }
-  from[AXIS] = u32(clamp(select(row, row + dim, row < 0), 0, dim - 1));
-  return Scalar(x_at(from));
+  origin[AXIS] = u32(clamp(select(row, row + dim, row < 0), 0, dim - 1));
+  return Scalar(x_at(origin));
 }

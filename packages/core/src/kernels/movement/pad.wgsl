@@ -1,5 +1,5 @@
-// pad.wgsl. A tensor with a margin. Prelude provides, besides what indexed.ts does for x (and for value, the one
-// element of the margin, where HAS_VALUE):
+// pad.wgsl. A tensor with a margin. Prelude provides, besides what indexed.ts does for x (and for margin(), the
+// value around it):
 //   MODE: 0 constant, 1 reflect, 2 edge, 3 wrap; fn begins() -> array<i32, RANK>: the margin before each axis.
 
 fn positive_mod(a: i32, b: i32) -> i32 { return ((a % b) + b) % b; }
@@ -7,7 +7,7 @@ fn positive_mod(a: i32, b: i32) -> i32 { return ((a % b) + b) % b; }
 fn element(at: Index) -> Scalar {
   let size = x_shape();
   let begin = begins();
-  var from = x_Index();
+  var origin = x_Index();
   for (var axis = 0u; axis < RANK; axis++) {
     let n = i32(size[axis]);
     var i = i32(at[axis]) - begin[axis];
@@ -23,7 +23,7 @@ fn element(at: Index) -> Scalar {
     } else {
       i = positive_mod(i, n);
     }
-    from[axis] = u32(i);
+    origin[axis] = u32(i);
   }
-  return Scalar(x_at(from));
+  return Scalar(x_at(origin));
 }

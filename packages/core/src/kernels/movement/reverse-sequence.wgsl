@@ -3,7 +3,7 @@
 
 fn element(at: Index) -> Scalar {
   let length = u32(lengths_at(lengths_Index(at[BATCH_AXIS])));
-  var from = at;
-  if (at[TIME_AXIS] < length) { from[TIME_AXIS] = length - 1u - at[TIME_AXIS]; }
-  return Scalar(x_at(from));
+  var origin = at;
+  if (at[TIME_AXIS] < length) { origin[TIME_AXIS] = length - 1u - at[TIME_AXIS]; }
+  return Scalar(x_at(origin));
 }

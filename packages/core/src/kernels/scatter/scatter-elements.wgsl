@@ -9,11 +9,11 @@ fn element(at: Index) -> Scalar {
     if (axis != AXIS && at[axis] >= size[axis]) { return v; }
   }
   let dim = i32(x_shape()[AXIS]);
-  var from = at;
+  var origin = at;
   for (var k = 0u; k < size[AXIS]; k++) {
-    from[AXIS] = k;
-    let i = i32(indices_at(from));
-    if (select(i, i + dim, i < 0) == i32(at[AXIS])) { v = combine(v, Scalar(updates_at(from))); }
+    origin[AXIS] = k;
+    let i = i32(indices_at(origin));
+    if (select(i, i + dim, i < 0) == i32(at[AXIS])) { v = combine(v, Scalar(updates_at(origin))); }
   }
   return v;
 }

@@ -2,11 +2,11 @@
 // coordinates, the only row of updates that hits there, or -1.
 
 fn scattered(at: Index, slice: updates_Index, v: Scalar) -> Scalar {
-  var where = rows_Index();
-  for (var k = 0u; k < DEPTH; k++) { where[k] = at[k]; }
-  let row = i32(rows_at(where));
+  var spot = rows_Index();
+  for (var k = 0u; k < DEPTH; k++) { spot[k] = at[k]; }
+  let row = i32(rows_at(spot));
   if (row < 0) { return v; }
-  var from = slice;
-  from[0] = u32(row);
-  return combine(v, Scalar(updates_at(from)));
+  var origin = slice;
+  origin[0] = u32(row);
+  return combine(v, Scalar(updates_at(origin)));
 }

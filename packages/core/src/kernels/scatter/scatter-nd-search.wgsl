@@ -3,7 +3,7 @@
 fn scattered(at: Index, slice: updates_Index, v: Scalar) -> Scalar {
   let size = x_shape();
   var result = v;
-  var from = slice;
+  var origin = slice;
   for (var row = 0u; row < indices_shape()[0]; row++) {
     var hit = true;
     for (var k = 0u; k < DEPTH; k++) {
@@ -11,8 +11,8 @@ fn scattered(at: Index, slice: updates_Index, v: Scalar) -> Scalar {
       hit = hit && select(i, i + i32(size[k]), i < 0) == i32(at[k]);
     }
     if (hit) {
-      from[0] = row;
-      result = combine(result, Scalar(updates_at(from)));
+      origin[0] = row;
+      result = combine(result, Scalar(updates_at(origin)));
     }
   }
   return result;

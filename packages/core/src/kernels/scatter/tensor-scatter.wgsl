@@ -7,7 +7,7 @@ fn element(at: Index) -> Scalar {
   var position = i32(at[AXIS]) - start(at[0]);
   if (CIRCULAR) { position = ((position % size) + size) % size; }
   if (position < 0 || position >= i32(updates_shape()[AXIS])) { return Scalar(x_at(at)); }
-  var from = at;
-  from[AXIS] = u32(position);
-  return Scalar(updates_at(from));
+  var origin = at;
+  origin[AXIS] = u32(position);
+  return Scalar(updates_at(origin));
 }
