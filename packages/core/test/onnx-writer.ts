@@ -1,6 +1,18 @@
+import { codeOf } from '../src/onnx/element-types.ts';
+import {
+  fixed,
+  float,
+  int,
+  join,
+  message,
+  string,
+  strings,
+  varint,
+  type Bytes,
+} from '../src/onnx/wire-writer.ts';
 import type { DataType } from '../src/tensor/dtype.ts';
 
-// Writes small ONNX files for tests. Field numbers are onnx.proto's.
+// Writes small ONNX files for tests, also such as no exporter would. Field numbers are onnx.proto's.
 
 /** A tensor: its bytes as raw_data, or numbers as the typed field of its dtype, or a place in another file. */
 export interface TensorSpec {
@@ -98,17 +110,6 @@ export function int64(dims: readonly number[], values: readonly number[]): Tenso
   return { dtype: 'int64', dims, raw: new Uint8Array(BigInt64Array.from(values, BigInt).buffer) };
 }
 
-/** Element types in the order of ONNX's numbers, gaps as dots. */
-const dtypes =
-  '. float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 . . bfloat16 . . . . uint4 int4';
-
-/** ONNX's number of an element type. */
-function codeOf(dtype: DataType): number {
-  return dtypes.split(' ').indexOf(dtype);
-}
-
-type Bytes = Uint8Array;
-
 function graph(spec: GraphSpec): Bytes[] {
   return [
     ...(spec.nodes ?? []).map((n) => message(1, node(n))),
@@ -134,13 +135,13 @@ function node(spec: NodeSpec): Bytes[] {
 
 function attribute(name: string, spec: AttributeSpec): Bytes[] {
   const of = (type: number, ...fields: Bytes[]): Bytes[] => [string(1, name), ...fields, int(20, type)];
-  if ('float' in spec) return of(1, tag(2, 5), fixed([spec.float], 4));
+  if ('float' in spec) return of(1, float(2, spec.float));
   if ('int' in spec) return of(2, int(3, spec.int));
   if ('string' in spec) return of(3, string(4, spec.string));
   if ('tensor' in spec) return of(4, message(5, tensor(spec.tensor)));
   if ('graph' in spec) return of(5, message(6, graph(spec.graph)));
   // Exporters write these two unpacked, as onnx.proto has it.
-  if ('floats' in spec) return of(6, ...spec.floats.flatMap((v) => [tag(7, 5), fixed([v], 4)]));
+  if ('floats' in spec) return of(6, ...spec.floats.map((v) => float(7, v)));
   if ('ints' in spec) return of(7, ...spec.ints.map((v) => int(8, v)));
   if ('strings' in spec) return of(8, ...strings(9, spec.strings));
   if ('tensors' in spec) return of(9, ...spec.tensors.map((t) => message(10, tensor(t))));
@@ -194,47 +195,4 @@ function opsets(field: number, versions: Readonly<Record<string, number>>): Byte
   return Object.entries(versions).map(([domain, version]) =>
     message(field, [string(1, domain), int(2, version)]),
   );
-}
-
-/** A field whose value is the concatenation of `parts`. */
-export function message(field: number, parts: readonly Bytes[]): Bytes {
-  const body = join(parts);
-  return join([tag(field, 2), varint(body.length), body]);
-}
-
-function strings(field: number, values: readonly string[] = []): Bytes[] {
-  return values.map((v) => string(field, v));
-}
-
-function string(field: number, text: string): Bytes {
-  return message(field, [new TextEncoder().encode(text)]);
-}
-
-function int(field: number, v: number | bigint): Bytes {
-  return join([tag(field, 0), varint(v)]);
-}
-
-function tag(field: number, wire: number): Bytes {
-  return varint((field << 3) | wire);
-}
-
-function fixed(values: readonly number[], width: 4 | 8): Bytes {
-  return new Uint8Array((width === 4 ? Float32Array : Float64Array).from(values).buffer);
-}
-
-function varint(v: number | bigint): Bytes {
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, BigInt(v));
-  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
-  return Uint8Array.of(...bytes, Number(rest));
-}
-
-function join(parts: readonly Bytes[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

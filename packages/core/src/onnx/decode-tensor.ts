@@ -1,4 +1,5 @@
 import { bitsOf, bytesOf, type DataType } from '../tensor/dtype.ts';
+import { dtypeOf } from './element-types.ts';
 import type { ExternalData } from './external-data.ts';
 import type { TensorData, TensorRef } from './model.ts';
 import { inlineLimit } from './structure.ts';
@@ -14,28 +15,6 @@ export interface TensorContext {
 
 /** No tensor of a diffusion model comes near; dimensions beyond are damage or an attack. */
 const maxElements = 2 ** 31;
-
-const dtypes: readonly (DataType | undefined)[] = [
-  ...([
-    undefined,
-    'float32',
-    'uint8',
-    'int8',
-    'uint16',
-    'int16',
-    'int32',
-    'int64',
-    'string',
-    'bool',
-  ] as const),
-  ...(['float16', 'float64', 'uint32', 'uint64', undefined, undefined, 'bfloat16'] as const),
-  ...([undefined, undefined, undefined, undefined, 'uint4', 'int4'] as const),
-];
-
-/** ONNX's number of an element type; undefined for those that nothing here computes with (float8, complex, …). */
-export function dtypeOf(code: number): DataType | undefined {
-  return dtypes[code];
-}
 
 /** A TensorProto as it lies in the file. */
 interface Parts {

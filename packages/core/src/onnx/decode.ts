@@ -1,4 +1,5 @@
-import { decodeTensor, dtypeOf, type TensorContext } from './decode-tensor.ts';
+import { decodeTensor, type TensorContext } from './decode-tensor.ts';
+import { dtypeOf } from './element-types.ts';
 import type {
   Attribute,
   Model,

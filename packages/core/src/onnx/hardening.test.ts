@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { float32, type GraphSpec, int64, message, model, type TensorSpec } from '../../test/onnx-writer.ts';
+import { float32, type GraphSpec, int64, model, type TensorSpec } from '../../test/onnx-writer.ts';
+import { message } from './wire-writer.ts';
 import { CalotypeError, InvalidModelError } from '../errors.ts';
 import { mapStore } from '../source/map-store.ts';
 import type { Model } from './model.ts';

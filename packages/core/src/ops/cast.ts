@@ -1,6 +1,6 @@
 import { ShapeError, UnsupportedOpError } from '../errors.ts';
 import type { Node } from '../graph/graph.ts';
-import { dtypeOf } from '../onnx/decode-tensor.ts';
+import { dtypeOf } from '../onnx/element-types.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { describe, intAttribute, operand } from './operands.ts';
