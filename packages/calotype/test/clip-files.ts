@@ -1,16 +1,13 @@
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
-
-const folder = new URL('./fixtures/clip-tokenizer/', import.meta.url);
+import { readJsonGz, readTextGz } from './read-json-gz.ts';
 
 /** Reads a JSON file of the CLIP tokenizer's fixtures. */
 export function readClipJson(name: string): unknown {
-  return JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
+  return readJsonGz(`clip-tokenizer/${name}.gz`);
 }
 
 /** CLIP's merges and its vocabulary, which they determine: 256 bytes, the same ending a word, merges, two specials. */
 export function readClipVocabulary(): { vocab: Record<string, number>; merges: string } {
-  const merges = gunzipSync(readFileSync(new URL('merges.txt.gz', folder))).toString('utf8');
+  const merges = readTextGz('clip-tokenizer/merges.txt.gz');
   const ranges = [
     [33, 126],
     [161, 172],

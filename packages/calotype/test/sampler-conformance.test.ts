@@ -100,13 +100,16 @@ describe('prediction types are readings of one network', () => {
     'lcm',
     'tcd',
   ];
-  const others = names.flatMap((name) => ['v_prediction', 'sample'].map((type) => [name, type] as const));
-  test.each([
-    ...others,
+  const pairs: [name: string, type: string][] = [
+    ...names.flatMap((name): [string, string][] => [
+      [name, 'v_prediction'],
+      [name, 'sample'],
+    ]),
     ['euler-ancestral', 'v_prediction'],
     ['kdpm2', 'v_prediction'],
     ['sa-solver', 'sample'],
-  ])('%s, %s', (name, type) => {
+  ];
+  test.each(pairs)('%s, %s', (name, type) => {
     const run = (prediction_type: string) =>
       runGaussian(createSampler(name, { ...stableDiffusion, prediction_type }), { numInferenceSteps: 12 });
     const [epsilon, other] = [run('epsilon'), run(type)];

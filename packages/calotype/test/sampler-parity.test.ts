@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { applyStep, createSampler, initialState, type SamplerOptions } from '../src/samplers/index.ts';
+import { readJsonGz } from './read-json-gz.ts';
 
 interface ParityCase {
   name: string;
@@ -15,8 +15,7 @@ interface ParityCase {
   trajectory: number[][];
 }
 
-const fixture = new URL('./fixtures/scheduler-parity.json', import.meta.url);
-const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: ParityCase[] };
+const { cases } = readJsonGz('scheduler-parity.json.gz') as { cases: ParityCase[] };
 
 /** Numbers recorded from float32 arithmetic; ours is float64. */
 const TOLERANCE = 1e-5;
