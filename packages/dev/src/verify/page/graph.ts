@@ -57,14 +57,22 @@ export async function verifyAgainstOnnxruntime(
   using engine = await Engine.create({ precision: options.precision });
   using session = await createSession(fixtureUrl(fixture.model), { engine });
   const feeds = feedsFor(session.inputs, new Map());
-  const expected = await cpuOutputs(fixture.model, feeds);
-  return await judge(
-    session,
-    feeds,
-    expected,
-    compareBar[options.precision],
-    'reference: onnxruntime on the CPU',
-  );
+  const bar = compareBar[options.precision];
+  let expected: Expected;
+  try {
+    expected = await cpuOutputs(fixture.model, feeds);
+  } catch (error) {
+    if (!fixture.original || !String(error).includes('invalid model')) throw error;
+    const floats = new Map([...feeds].map(([name, feed]) => [name, { ...feed, dtype: widened(feed.dtype) }]));
+    expected = await cpuOutputs(fixture.original, floats);
+    const note = `onnxruntime calls this graph invalid; ${fixture.original} stands in`;
+    return await judge(session, feeds, expected, Math.max(bar, roundedWeightsBar), note);
+  }
+  return await judge(session, feeds, expected, bar, 'reference: onnxruntime on the CPU');
+}
+
+function widened(dtype: string): string {
+  return dtype === 'float16' ? 'float32' : dtype;
 }
 
 async function cpuOutputs(

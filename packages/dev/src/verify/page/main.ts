@@ -1,4 +1,7 @@
 import type { Fixture, Verdict, VerifyOptions, VerifyPage } from '../types.ts';
+import { verifyPipeline } from './pipeline.ts';
+import { verifySamplers } from './samplers.ts';
+import { verifyTokenizer } from './tokenizer.ts';
 import { verifyAgainstOnnxruntime, verifyGraph } from './graph.ts';
 
 async function verify(fixture: Fixture, options: VerifyOptions): Promise<Verdict> {
@@ -21,8 +24,14 @@ async function verifyKind(fixture: Fixture, options: VerifyOptions): Promise<Ver
       return verifyGraph(fixture, options);
     case 'compare':
       return verifyAgainstOnnxruntime(fixture, options);
-    default:
-      return { status: 'unsupported', path: '–', detail: `nothing here verifies ${fixture.kind} yet` };
+    case 'pipeline':
+      return verifyPipeline(fixture, options);
+    case 'samplers':
+      return verifySamplers(fixture);
+    case 'tokenizer':
+      return verifyTokenizer(fixture);
+    case 'unsupported':
+      return { status: 'unsupported', path: '–', detail: fixture.reason };
   }
 }
 

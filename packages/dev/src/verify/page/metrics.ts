@@ -13,10 +13,12 @@ export function difference(actual: ArrayLike<number>, expected: ArrayLike<number
   let error = 0;
   let norm = 0;
   for (let i = 0; i < expected.length; i++) {
-    const distance = actual[i]! === expected[i]! ? 0 : Math.abs(actual[i]! - expected[i]!);
+    const [value, reference] = [actual[i]!, expected[i]!];
+    // Equal infinities are no distance apart.
+    const distance = value === reference ? 0 : Math.abs(value - reference);
     if (!(distance <= maxAbs)) maxAbs = distance;
     error += distance * distance;
-    norm += expected[i]! * expected[i]!;
+    norm += reference * reference;
   }
   // A reference of zeros has no scale of its own.
   return { maxAbs, relL2: Math.sqrt(error / (norm || 1)) };

@@ -14,6 +14,7 @@ export async function runOnCpu(
   const session = await ort.InferenceSession.create(model, {
     executionProviders: ['wasm'],
     logSeverityLevel: 3,
+    externalData,
   });
   try {
     const tensors: Record<string, ort.Tensor> = {};

@@ -1,0 +1,108 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { hostPages, type PageHost } from '../browser-page.ts';
+import type { FlagSet } from '../chromium.ts';
+import { parseCommand, usage, type GenerateCommand } from './options.ts';
+import { ProgressBar } from './progress-bar.ts';
+import type { GenerateOutcome, GeneratePage, ProgressEvent } from './types.ts';
+
+declare const calotypeGenerate: GeneratePage;
+
+/** A model to use where the command line names none. */
+export interface DefaultModel {
+  folder: string;
+  /** Said before it is used. */
+  note?: string;
+}
+
+/** The `generate` command. Resolves to its exit code. */
+export async function main(
+  args: string[],
+  pageDir: string,
+  defaultModel: () => Promise<DefaultModel>,
+): Promise<number> {
+  let command: GenerateCommand;
+  try {
+    command = parseCommand(args);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    return 2;
+  }
+  const { model, note } = await chooseModel(command.model, defaultModel);
+  if (note) console.error(note);
+
+  const isUrl = /^https?:/.test(model);
+  if (!isUrl && !existsSync(join(model, 'model_index.json'))) {
+    console.error(`${model} holds no model_index.json. --model wants a folder in the diffusers ONNX layout.`);
+    return 2;
+  }
+  const started = performance.now();
+  await using host = await openHost(pageDir, isUrl ? {} : { '/model/': resolve(model) }, command.flags);
+  const bar = new ProgressBar();
+  try {
+    const outcome = await generate(host, { ...command.request, model: isUrl ? model : '/model/' }, bar);
+    await writeFile(command.out, Buffer.from(outcome.png, 'base64'));
+    console.log(describe(outcome, command.out, performance.now() - started));
+    return 0;
+  } catch (error) {
+    bar.end();
+    console.error(error instanceof Error ? error.message.replace(/^page\.evaluate: /, '') : String(error));
+    return 1;
+  }
+}
+
+async function chooseModel(
+  named: string | undefined,
+  defaultModel: () => Promise<DefaultModel>,
+): Promise<{ model: string; note?: string }> {
+  if (named !== undefined) return { model: named };
+  const { folder, note } = await defaultModel();
+  return { model: folder, ...(note !== undefined && { note }) };
+}
+
+/** A browser with a real GPU where there is one, else with the software adapter. */
+async function openHost(
+  pageDir: string,
+  mounts: Record<string, string>,
+  flags: FlagSet | undefined,
+): Promise<PageHost> {
+  if (flags) return hostPages({ pageDir, mounts, flags });
+  const host = await hostPages({ pageDir, mounts, flags: 'stock' });
+  const page = await host.open('index.html');
+  const hasAdapter = await page.evaluate(() => calotypeGenerate.hasAdapter());
+  await page.close();
+  if (hasAdapter) return host;
+  await host[Symbol.asyncDispose]();
+  console.error('No GPU that Chromium can use; drawing on the CPU, which is slow.');
+  return hostPages({ pageDir, mounts, flags: 'software' });
+}
+
+async function generate(
+  host: PageHost,
+  request: Parameters<GeneratePage['generate']>[0],
+  bar: ProgressBar,
+): Promise<GenerateOutcome> {
+  const page = await host.open('index.html', (line) => console.error(line));
+  await page.exposeFunction('reportProgress', (event: ProgressEvent) => bar.show(event));
+  const crashed = new Promise<never>((_, reject) => {
+    page.once('crash', () =>
+      reject(new Error('The page crashed; the model may need more memory than there is.')),
+    );
+  });
+  const outcome = page.evaluate((asked) => calotypeGenerate.generate(asked), request);
+  const result = await Promise.race([outcome, crashed]);
+  bar.end();
+  return result;
+}
+
+function describe(outcome: GenerateOutcome, file: string, totalMs: number): string {
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
+  const { adapter, precision, width, height, seed } = outcome;
+  return [
+    `${file}: ${width}×${height}, seed ${seed}`,
+    `${adapter}, ${precision}`,
+    `load ${seconds(outcome.loadMs)}, prompt ${seconds(outcome.encodeMs)}, denoising ${seconds(outcome.denoiseMs)}, ` +
+      `decoding ${seconds(outcome.decodeMs)}, ${seconds(totalMs)} in all`,
+  ].join('\n');
+}

@@ -1,0 +1,39 @@
+import type { GenerateProgress, LoadProgress } from 'calotype';
+
+/** What the page is asked for. */
+export interface GenerateRequest {
+  /** URL of the model's folder. */
+  model: string;
+  precision?: 'f32' | 'f16' | 'packed-f16';
+  prompt: string;
+  negativePrompt?: string;
+  numInferenceSteps?: number;
+  guidanceScale?: number;
+  width?: number;
+  height?: number;
+  seed?: number;
+  sampler?: string;
+}
+
+/** What comes of it. */
+export interface GenerateOutcome {
+  /** PNG file, base64. */
+  png: string;
+  width: number;
+  height: number;
+  seed: number;
+  adapter: string;
+  precision: string;
+  loadMs: number;
+  encodeMs: number;
+  denoiseMs: number;
+  decodeMs: number;
+}
+
+export type ProgressEvent = ({ phase: 'load' } & LoadProgress) | ({ phase: 'generate' } & GenerateProgress);
+
+/** Functions that the page of `generate` offers. */
+export interface GeneratePage {
+  hasAdapter(): Promise<boolean>;
+  generate(request: GenerateRequest): Promise<GenerateOutcome>;
+}

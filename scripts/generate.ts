@@ -1,0 +1,19 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildPage, commandFolder } from '@calotype/dev/build-pages';
+import { unpackFixtures } from '@calotype/dev/fixtures';
+import { main, type DefaultModel } from '@calotype/dev/generate';
+import { root } from './lib/run.ts';
+
+const pageDir = join(root, '.cache', 'pages', 'generate');
+await buildPage(join(commandFolder('generate'), 'page'), pageDir);
+process.exitCode = await main(process.argv.slice(2), pageDir, defaultModel);
+
+async function defaultModel(): Promise<DefaultModel> {
+  const pocket = join(root, 'packages/pocket/model');
+  if (existsSync(join(pocket, 'model_index.json'))) return { folder: pocket };
+  return {
+    folder: join(await unpackFixtures(), 'tiny-sd'),
+    note: 'There is no trained model in this repository yet: this one has random weights, and so has its picture. --model DIR names another.',
+  };
+}
