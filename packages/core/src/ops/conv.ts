@@ -56,12 +56,14 @@ function lower(
  * Own attribute beside ONNX's: `upsample` 2 doubles the spatial axes by nearest neighbour first (a folded Resize).
  */
 const conv: OpDefinition = {
+  acceptsEpilogue: true,
   infer: (node) => typeOf(node, convolutionOf(node)),
   refuse,
   lower: (node, lowering) => lower(node, lowering, convolutionOf(node), 'forward'),
 };
 
 const convTranspose: OpDefinition = {
+  acceptsEpilogue: true,
   infer: (node) => typeOf(node, transposedConvolutionOf(node)),
   refuse,
   lower: (node, lowering) => lower(node, lowering, transposedConvolutionOf(node), 'transposed'),

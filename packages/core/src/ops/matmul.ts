@@ -39,6 +39,7 @@ function matmulShape(node: Node, a: Shape, b: Shape): number[] {
 }
 
 const matMul: OpDefinition = {
+  acceptsEpilogue: true,
   infer(node) {
     const [a, b] = [operand(node, 0), operand(node, 1)];
     return [{ dtype: a.dtype, shape: matmulShape(node, a.shape, b.shape) }];
@@ -69,6 +70,7 @@ function asMatrix(view: TensorView, side: 0 | 1): TensorView {
 }
 
 const gemmOp: OpDefinition = {
+  acceptsEpilogue: true,
   infer(node) {
     const { rows, columns } = gemmSizes(node);
     return [{ dtype: operand(node, 0).dtype, shape: [rows, columns] }];
@@ -139,6 +141,7 @@ function gemmEpilogue(node: Node, lowering: Lowering): EpilogueViews | undefined
  * Attributes: `activation`, a scalar function (`gelu`, `silu`, …); `gate`, 1 by default.
  */
 const gatedMatMul: OpDefinition = {
+  acceptsEpilogue: true,
   infer(node) {
     const [x, w] = [operand(node, 0), operand(node, 1)];
     const columns = w.shape[1]! / 2;

@@ -74,6 +74,7 @@ function lowerGroupNorm(node: Node, lowering: Lowering, groups: number, epsilon:
  * of every group normalization, for an epilogue to finish.
  */
 const groupNormOp: OpDefinition = {
+  acceptsEpilogue: true,
   infer(node) {
     checkChannels(node, [1, 2]);
     checkGroups(node, intAttribute(node, 'groups', 1));
@@ -113,6 +114,7 @@ const groupNormalization: OpDefinition = {
 
 /** One mean and variance for each sample and channel. Row-major operands are taken as rows, without a transposition. */
 const instanceNormalization: OpDefinition = {
+  acceptsEpilogue: true,
   infer(node) {
     checkChannels(node, [1, 2]);
     return [likeInput(node)];
@@ -155,6 +157,7 @@ function rowAxis(node: Node): number {
 /** x, scale and bias (both broadcast to x); attributes `axis`, from which on the axes are normalized, and `epsilon`. */
 function rowNorm(form: RowNormForm): OpDefinition {
   return {
+    acceptsEpilogue: true,
     infer(node) {
       const { dtype, shape } = operand(node, 0);
       const axis = rowAxis(node);

@@ -24,6 +24,7 @@ export function takeRows(value: Value, lowering: Lowering, inner: readonly numbe
 
 function rowSoftmax(logarithm: boolean): OpDefinition {
   return {
+    acceptsEpilogue: true,
     infer(node) {
       rowAxes(node);
       const { dtype, shape } = operand(node, 0);
