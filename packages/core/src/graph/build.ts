@@ -61,3 +61,9 @@ export function unsupportedReason(node: TemplateNode): string | undefined {
   if (node.blocks.size > 0) return 'control flow other than If is not supported';
   return lookup(domain, op) ? undefined : 'it is not defined';
 }
+
+/** Whether an unsupported node is one that only lacks a definition: another runtime can be asked about it. */
+export function mayBeForeign({ op, domain, blocks, attributes }: TemplateNode): boolean {
+  const readable = [...attributes.values()].every(({ type }) => type !== 'unsupported');
+  return readable && blocks.size === 0 && !lookup(domain, op);
+}

@@ -57,8 +57,21 @@ export class Emitter {
     return node.outputs;
   }
 
+  /** Adds a node of an operator that is not defined here, with results of the types told. */
+  adopt(parts: NodeParts, names: readonly string[], types: readonly TensorType[]): Value[] {
+    const node: Node = { ...parts, outputs: [] };
+    node.outputs = names.map((name, index): Value => {
+      const unique = this.uniqueName(name || `${parts.name}:${index}`);
+      return { name: unique, ...types[index]!, origin: { kind: 'node', node, index } };
+    });
+    this.#nodes.push(node);
+    return node.outputs;
+  }
+
   /** Computes a node's results where its operands are constants. Whether it did. */
   fold(node: Node): boolean {
+    const definition = lookup(node.domain, node.op);
+    if (!definition) return false;
     if (node.outputs.some(({ shape }) => !isSmall(shape))) return false;
     const [operand] = node.inputs;
     if (node.domain === '' && node.op === 'Shape' && operand) {
@@ -78,7 +91,6 @@ export class Emitter {
           : undefined,
       );
     }
-    const definition = definitionOf(node);
     if (definition.fold) know(node, definition.fold(node, inputs));
     else if (definition.elementwise) {
       const present = inputs.filter((tensor) => tensor !== undefined);

@@ -40,7 +40,7 @@ function printLeaf(value: Value): string {
     case 'input':
       return value.name;
     case 'weight':
-      return `w:${value.origin.ref.name}`;
+      return `w:${value.name}`;
     case 'constant': {
       const { data } = value.origin;
       const shown = Array.from(data.subarray(0, 8)).join(',');

@@ -5,8 +5,8 @@ import type { CpuTensor, TensorType } from '../ops/op.ts';
 import { NeedsOperandValue } from '../ops/operands.ts';
 import { equalShapes, formatShape, sizeOf } from '../tensor/shape.ts';
 import { bindInputs } from './bind.ts';
-import { unsupportedReason } from './build.ts';
-import { Emitter } from './emit.ts';
+import { mayBeForeign, unsupportedReason } from './build.ts';
+import { Emitter, type NodeParts } from './emit.ts';
 import { force } from './force.ts';
 import type { Graph, Node, Value } from './graph.ts';
 import { isSmall, weightValue } from './values.ts';
@@ -16,6 +16,11 @@ export interface SpecializeOptions {
   /** Fetches the raw bytes of a small weight that a shape depends on. */
   read?: (ref: TensorRef, signal?: AbortSignal) => Promise<Uint8Array>;
   signal?: AbortSignal;
+  /**
+   * Tells the types of an operator that is not defined here; it stays in the graph, for the fallback to run. Without
+   * it such operators are refused.
+   */
+  foreign?: (node: NodeParts, outputs: readonly string[]) => Promise<TensorType[]>;
 }
 
 /** Names of a block and of the blocks around it. */
@@ -54,9 +59,9 @@ export async function specialize(
   values: ReadonlyMap<string, CpuTensor> = new Map(),
   options: SpecializeOptions = {},
 ): Promise<Graph> {
-  if (template.unsupported.length > 0) throw new UnsupportedOpError(template.unsupported);
+  const { read = readTensor, signal, foreign } = options;
+  if (template.unsupported.length > 0 && !foreign) throw new UnsupportedOpError(template.unsupported);
   bindInputs(template, types);
-  const { read = readTensor, signal } = options;
   const emitter = new Emitter();
   const scope = new Scope();
   const inputs = template.inputs.map(({ name }): Value => {
@@ -91,16 +96,20 @@ export async function specialize(
   function step(node: TemplateNode, names: Scope): Promise<void> | undefined {
     if (node.domain === '' && node.op === 'If') return specializeIf(node, names);
     const reason = unsupportedReason(node);
-    if (reason !== undefined) throw unsupported(node, reason);
+    if (reason !== undefined && !(foreign && mayBeForeign(node))) throw unsupported(node, reason);
     const inputs = node.inputs.map((name) => (name === '' ? undefined : names.get(name)));
     while (inputs.length > 0 && inputs.at(-1) === undefined) inputs.pop();
     const { op, domain, name, opset, attributes } = node;
-    const attempt = (): void => {
-      const results = emitter.emit({ op, domain, name, opset, inputs, attributes }, node.outputs);
+    const parts = { op, domain, name, opset, inputs, attributes };
+    const bind = (results: readonly Value[]): void => {
       node.outputs.forEach((output, i) => {
         if (output !== '') names.set(output, results[i]!);
       });
     };
+    if (reason !== undefined) {
+      return foreign!(parts, node.outputs).then((known) => bind(emitter.adopt(parts, node.outputs, known)));
+    }
+    const attempt = (): void => bind(emitter.emit(parts, node.outputs));
     try {
       attempt();
       return undefined;

@@ -3,7 +3,7 @@ import { isDense, reshapeView, transposeView } from '../../plan/view.ts';
 import { rowMajorView } from '../../ops/views.ts';
 import { equalShapes, type Shape, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import { isFloat } from '../../tensor/dtype.ts';
-import { intsAttribute, intsOperandOrAttribute, stringAttribute } from '../../ops/operands.ts';
+import { intAttribute, intsAttribute, intsOperandOrAttribute, stringAttribute } from '../../ops/operands.ts';
 import type { GraphEditor } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
 import type { Node, Value } from '../graph.ts';
@@ -26,6 +26,7 @@ export const canonicalize: Pass = {
       if (node.domain !== '' || !graph.has(node)) continue;
       const same = passedThrough(graph, node);
       if (same && graph.replace(node.outputs[0]!, same)) continue;
+      if (node.op === 'Slice' && sliceOfConcat(graph, node)) continue;
       mergeViews(graph, node);
     }
   },
@@ -105,6 +106,25 @@ export function permOf(node: Node): number[] {
     'perm',
     Array.from({ length: rank }, (_, i) => rank - 1 - i),
   );
+}
+
+/** A slice that takes exactly one operand of a Concat. Whether it was one. */
+function sliceOfConcat(graph: GraphEditor, node: Node): boolean {
+  const concat = producerOf(graph, node.inputs[0], 'Concat');
+  const [starts, , axes, steps] = [1, 2, 3, 4].map((index) => dataOf(node.inputs[index]));
+  if (!concat || starts?.length !== 1 || (steps && steps[0] !== 1)) return false;
+  const { shape } = node.inputs[0]!;
+  const [axis, along] = [axes?.[0] ?? 0, intAttribute(concat, 'axis', 0)].map((a) =>
+    a < 0 ? a + shape.length : a,
+  );
+  if (axis !== along) return false;
+  let at = starts[0]! < 0 ? starts[0]! + shape[axis!]! : starts[0]!;
+  for (const part of concat.inputs) {
+    if (at === 0)
+      return equalShapes(part!.shape, node.outputs[0]!.shape) && graph.replace(node.outputs[0]!, part!);
+    at -= part!.shape[axis!]!;
+  }
+  return false;
 }
 
 /** Views of views up to this depth become one. */

@@ -1,5 +1,5 @@
 import { convertTo, scalarTypeOf } from '../../ops/scalar-types.ts';
-import { equalShapes } from '../../tensor/shape.ts';
+import { equalShapes, sizeOf } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import { countCalls, countReads, type Expr, input, substitute } from '../expr.ts';
 import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
@@ -14,6 +14,8 @@ const maxOperands = 6;
 const maxCalls = 80;
 /** Work that is rather done again for every element than written to memory. */
 const cheapCalls = 2;
+/** Elements of a tensor so small that a dispatch costs more than reading another operand. */
+const smallSize = 16_384;
 const cheapFunctions = new Set([
   ...['add', 'sub', 'mul', 'neg', 'min', 'max', 'abs', 'square', 'select', 'not', 'and', 'or', 'xor'],
   ...['eq', 'lt', 'le', 'gt', 'ge', 'toF32', 'toI32', 'toU32', 'toBool'],
@@ -77,7 +79,8 @@ function mayMerge(
     return sameShape ? reads * countCalls(producer.expr) <= maxCalls : cheap;
   }
   const tensors = producer.inputs.filter((operand) => scalarOf(operand) === undefined);
-  return cheap && tensors.length <= 1 && graph.users(value).every(isElementwise);
+  const light = tensors.length <= 1 || sizeOf(value.shape) <= smallSize;
+  return cheap && light && graph.users(value).every(isElementwise);
 }
 
 function isCheap(expr: Expr): boolean {

@@ -1,5 +1,4 @@
 import { floatAttribute } from '../../ops/operands.ts';
-import { equalShapes } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
 import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
@@ -21,20 +20,20 @@ export const fuseGroupNorm: Pass = {
 
 function fuse(graph: GraphEditor, norm: Node): void {
   const [grouped, ones, zeros] = norm.inputs;
-  const x = producerOf(graph, grouped, 'Reshape')?.inputs[0];
+  const source = producerOf(graph, grouped, 'Reshape')?.inputs[0];
   const back = userOf(graph, norm.outputs[0]!, 'Reshape');
-  if (!x || !back || !equalShapes(back.outputs[0]!.shape, x.shape)) return;
+  if (!source || !back) return;
+  const seen = back.outputs[0]!;
   const [batch, groups] = grouped!.shape;
-  const channels = x.shape[1];
-  if (channels === undefined || x.shape[0] !== batch || channels % groups! !== 0) return;
-  if (!holds(ones, 1) || !holds(zeros, 0)) return;
-  const scale = affine(graph, back.outputs[0]!, 'Mul', x);
-  const bias = affine(graph, scale?.result ?? back.outputs[0]!, 'Add', x);
-  const result = bias?.result ?? scale?.result ?? back.outputs[0]!;
-  graph.redefine(result, {
+  const channels = seen.shape[1];
+  if (channels === undefined || seen.shape[0] !== batch || source.shape[0] !== batch) return;
+  if (source.shape[1] !== channels || channels % groups! !== 0 || !holds(ones, 1) || !holds(zeros, 0)) return;
+  const scale = affine(graph, seen, 'Mul');
+  const bias = affine(graph, scale?.result ?? seen, 'Add');
+  graph.redefine(bias?.result ?? scale?.result ?? seen, {
     ...{ op: 'GroupNorm', domain: OWN_DOMAIN, name: norm.name },
     inputs: operands(
-      x,
+      graph.reshape(source, seen.shape),
       scale && graph.reshape(scale.parameter, [channels]),
       bias && graph.reshape(bias.parameter, [channels]),
     ),
@@ -47,11 +46,10 @@ function affine(
   graph: GraphEditor,
   value: Value,
   op: string,
-  x: Value,
 ): { parameter: Value; result: Value } | undefined {
   const node = userOf(graph, value, op);
   const parameter = node && eitherOrder(node, (v) => (v === value ? true : undefined))?.other;
-  if (!parameter || !isPerIndex(parameter, 1, x.shape.length, x.shape[1]!)) return undefined;
+  if (!parameter || !isPerIndex(parameter, 1, value.shape.length, value.shape[1]!)) return undefined;
   return { parameter, result: node.outputs[0]! };
 }
 

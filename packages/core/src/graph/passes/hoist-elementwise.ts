@@ -26,9 +26,7 @@ function hoist(graph: GraphEditor, node: Node): void {
   for (const value of node.inputs) {
     const views = value && equalShapes(value.shape, shape) ? viewsBefore(graph, value, node) : [];
     const source = views.at(-1)?.inputs[0];
-    const host = source && graph.producer(source);
-    if (!source || !host || !lookup(host.domain, host.op)?.acceptsEpilogue || host.outputs[0] !== source)
-      continue;
+    if (!source || !isHosted(graph, source, views.at(-1)!)) continue;
     // Anything but full-size operands would have to be taken apart.
     if (!node.inputs.every((operand) => equalShapes(operand!.shape, shape))) continue;
     // If another operand could be finished where it is, moving away from it gains nothing.
@@ -62,12 +60,16 @@ function viewsBefore(graph: GraphEditor, value: Value, user: Node): Node[] {
   return graph.soleUser(at) === only ? views : [];
 }
 
-function isHosted(graph: GraphEditor, value: Value, node: Node): boolean {
+/** Whether `user` could become part of an epilogue if it read the value as it is, maybe after a bias is added. */
+function isHosted(graph: GraphEditor, value: Value, user: Node): boolean {
   const host = graph.producer(value);
+  if (!host || graph.soleUser(value) !== user) return false;
+  if (lookup(host.domain, host.op)?.acceptsEpilogue) return host.outputs[0] === value;
   return (
-    host !== undefined &&
-    lookup(host.domain, host.op)?.acceptsEpilogue === true &&
-    graph.soleUser(value) === node
+    isElementwise(host) &&
+    host.inputs.some((operand) => {
+      return equalShapes(operand!.shape, value.shape) && isHosted(graph, operand!, host);
+    })
   );
 }
 
