@@ -5,6 +5,7 @@ import { Program } from './gpu/program.ts';
 import { ResidentWeights, type PrepareProgress } from './gpu/resident-weights.ts';
 import { buildTemplate } from './graph/build.ts';
 import { NeedsInputValue } from './graph/force.ts';
+import { optimise } from './graph/passes/index.ts';
 import { specialize } from './graph/specialize.ts';
 import type { GraphTemplate, SymbolicType } from './graph/template.ts';
 import { readModel } from './onnx/reader.ts';
@@ -191,7 +192,7 @@ export class Session {
   async #planFor(request: PlanRequest, signal: AbortSignal | undefined): Promise<Plan> {
     const { types, values, storages } = request;
     const graph = await specialize(this.#template, types, values, signal ? { signal } : {});
-    return planGraph(graph, {
+    return planGraph(optimise(graph), {
       capabilities: this.engine.capabilities,
       precision: this.#options.precision ?? this.engine.precision,
       stableInputs: this.#stableInputs,
