@@ -62,7 +62,8 @@ async function oneCheck(tool: string, args: string[]): Promise<Outcome> {
   return count({ passed: 0, failed: 0 }, (await runTool(tool, args)) === 0);
 }
 
-async function types(): Promise<Outcome> {
+/** Checks the types of every package: its sources alone, as published, and together with its tests. */
+export async function types(): Promise<Outcome> {
   const projects = ['.', ...workspaceFolders()].flatMap((folder) =>
     ['tsconfig.json', 'tsconfig.build.json']
       .map((file) => join(folder, file))

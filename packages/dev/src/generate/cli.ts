@@ -47,9 +47,15 @@ export async function main(
     return 0;
   } catch (error) {
     bar.end();
-    console.error(error instanceof Error ? error.message.replace(/^page\.evaluate: /, '') : String(error));
+    console.error(withoutStack(error));
     return 1;
   }
+}
+
+/** The message alone: an error from a page carries the page's stack in its own. */
+function withoutStack(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^page\.evaluate: /, '').replace(/\n {4}at [\s\S]*/, '');
 }
 
 async function chooseModel(

@@ -10,6 +10,9 @@ interface Folder {
   folders: string[];
 }
 
+/** Pipeline classes whose runs are verified. */
+const supportedPipelines = new Set(['StableDiffusionPipeline']);
+
 /**
  * Every fixture under `root`, in the order of their names. What looks like a fixture of a kind that nothing here
  * verifies is listed too, with the reason.
@@ -72,8 +75,18 @@ async function addPipeline(
     reference = posix.join(original, 'reference');
     runs = await readJson<Run[]>(join(root, reference, 'runs.json'));
   }
-  if (runs && folder.files.has('model_index.json')) {
+  const index = await readJson<{ _class_name?: string }>(join(root, folder.path, 'model_index.json'));
+  if (runs && index) {
+    const supported = supportedPipelines.has(index._class_name ?? '');
     for (const run of runs) {
+      if (!supported) {
+        found.push({
+          kind: 'unsupported',
+          name: `${name}/${run.id}`,
+          reason: `${index._class_name} is not supported yet`,
+        });
+        continue;
+      }
       found.push({
         kind: 'pipeline',
         name: `${name}/${run.id}`,
@@ -89,7 +102,7 @@ async function addPipeline(
       found.push({
         kind: 'unsupported',
         name: `${name}/${id}`,
-        reason: 'runs.json does not say how it was made',
+        reason: 'image-to-image is not supported yet',
       });
     }
     return;
