@@ -4,7 +4,7 @@
 # Reads pack/ and ../model/tokenizer, writes runs/.
 set -euo pipefail
 cd "$(dirname "$0")"
-export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TORCHINDUCTOR_CACHE_DIR="$PWD/runs/inductor" TRITON_CACHE_DIR="$PWD/runs/triton"
 gpus=$(nvidia-smi -L | wc -l)
 workers=$(( ($(nproc) - 4) / gpus ))
 data=(--pack pack --tokenizer ../model/tokenizer/tokenizer.json)
