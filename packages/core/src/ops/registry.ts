@@ -7,13 +7,15 @@ import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
 import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { reduceOps } from './reduce.ts';
 import { scatterOps } from './scatter.ts';
+import { selectionOps } from './selection.ts';
 import { shapeOps } from './shape.ts';
 import { softmaxOps } from './softmax.ts';
 
 /** Every operator by domain. A table of one file each; names within a domain are unique. */
 const tables: Readonly<Record<string, readonly OpTable[]>> = {
-  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, scatterOps, shapeOps, softmaxOps],
+  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, reduceOps, selectionOps, scatterOps, shapeOps, softmaxOps],
   'com.microsoft': [microsoftElementwiseOps],
   [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }, ownNormalizationOps, ownMatmulOps],
 };
