@@ -178,22 +178,24 @@ export class GraphEditor {
   /** Sorts what was added into `graph.nodes`, leaving the rest in its order. */
   commit(): Graph {
     const done = new Set<Node>();
+    const next = (node: Node): Node | undefined => {
+      for (const value of operandsOf(node)) {
+        if (value.origin.kind === 'node' && !done.has(value.origin.node)) return value.origin.node;
+      }
+      return undefined;
+    };
     for (const root of this.#nodes) {
       const stack = done.has(root) ? [] : [root];
       for (let node = stack.at(-1); node; node = stack.at(-1)) {
-        const missing = operandsOf(node).flatMap((value) => {
-          const producer = this.producer(value);
-          return producer && !done.has(producer) ? [producer] : [];
-        });
-        if (missing.length === 0) {
-          done.add(node);
-          stack.pop();
-        } else {
+        const missing = next(node);
+        if (missing) {
           if (stack.length > this.#nodes.size)
             throw new Error(`Internal error: a cycle through ${describe(node)}`);
-          stack.push(...missing.reverse());
+          stack.push(missing);
+        } else {
+          done.add(node);
+          stack.pop();
         }
-        while (stack.length > 0 && done.has(stack.at(-1)!)) stack.pop();
       }
     }
     this.#nodes.clear();
@@ -264,9 +266,11 @@ export class GraphEditor {
 }
 
 /** All values that a node reads, the epilogue's included; one entry for each slot. */
-export function operandsOf(node: Node): Value[] {
-  const own = node.inputs.filter((value) => value !== undefined);
-  return node.epilogue ? [...own, ...node.epilogue.inputs] : own;
+export function operandsOf(node: Node): readonly Value[] {
+  const own = node.inputs.includes(undefined)
+    ? node.inputs.filter((value) => value !== undefined)
+    : node.inputs;
+  return (node.epilogue ? [...own, ...node.epilogue.inputs] : own) as readonly Value[];
 }
 
 function complete(content: NodeContent): Node {

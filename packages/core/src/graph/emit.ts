@@ -50,7 +50,10 @@ export class Emitter {
         `Internal error: ${describe(node)} infers ${types.length} types for ${names.length} outputs`,
       );
     }
-    node.outputs.forEach((value, index) => Object.assign(value, types[index]!));
+    node.outputs.forEach((value, index) => {
+      value.dtype = types[index]!.dtype;
+      value.shape = types[index]!.shape;
+    });
     if (!this.fold(node) && definition.expand) return this.#expand(node, definition, types);
     for (const value of node.outputs) value.name = this.uniqueName(value.name);
     this.#nodes.push(node);

@@ -14,17 +14,15 @@ export class LoadTime {
     const stack = [value];
     for (let top = stack.at(-1); top; top = stack.at(-1)) {
       const producer = this.#graph.producer(top);
-      const operands = producer ? operandsOf(producer) : [];
-      const missing = operands.filter((operand) => !this.#known.has(operand));
-      if (missing.length > 0 && !this.#known.has(top)) {
-        stack.push(...missing);
-        continue;
+      let known: boolean | undefined = top.origin.kind !== 'input';
+      for (const operand of producer ? operandsOf(producer) : []) {
+        const own = this.#known.get(operand);
+        if (own === undefined) stack.push(operand);
+        known = own === undefined ? undefined : known && own;
+        if (!known) break;
       }
-      const { kind } = top.origin;
-      this.#known.set(
-        top,
-        kind === 'node' ? operands.every((operand) => this.#known.get(operand)) : kind !== 'input',
-      );
+      if (known === undefined) continue;
+      this.#known.set(top, known);
       stack.pop();
     }
     return this.#known.get(value)!;
