@@ -1,0 +1,9 @@
+import { UnsupportedOpError } from '../errors.ts';
+import type { Node } from '../graph/graph.ts';
+
+/** For a form of an operator that is otherwise known. `reason` completes "it …". */
+export function unsupported({ op, domain, opset, name }: Node, reason: string): UnsupportedOpError {
+  return new UnsupportedOpError([
+    { op, domain, opset, node: name, reason: `it ${reason}, which is not implemented` },
+  ]);
+}
