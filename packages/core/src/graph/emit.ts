@@ -2,7 +2,7 @@ import type { Attribute } from '../onnx/model.ts';
 import type { Build, CpuTensor, OpDefinition, TensorType } from '../ops/op.ts';
 import { describe, intAttribute } from '../ops/operands.ts';
 import { lookup } from '../ops/registry.ts';
-import type { DataType } from '../tensor/dtype.ts';
+import { type DataType, isFloat } from '../tensor/dtype.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { evaluate } from './evaluate.ts';
 import type { Node, Value } from './graph.ts';
@@ -209,7 +209,9 @@ function know(node: Node, results: readonly Float64Array[]): void {
         `Internal error: ${describe(node)} computes ${data?.length} elements for [${value.shape.join(', ')}]`,
       );
     }
-    value.origin = { kind: 'constant', data: data as Float64Array<ArrayBuffer> };
+    // Rounded as the model's authors computed it: T5's buckets truncate quotients of logarithms that are whole in f32.
+    const rounded = isFloat(value.dtype) && value.dtype !== 'float64' ? data.map(Math.fround) : data;
+    value.origin = { kind: 'constant', data: rounded };
   });
 }
 
