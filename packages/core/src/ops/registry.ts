@@ -1,5 +1,6 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
-import { elementwiseOps, microsoftElementwiseOps } from './elementwise.ts';
+import { microsoftOps, ownContribOps } from './contrib.ts';
+import { elementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
 import { convOps } from './conv.ts';
 import { matmulOps, ownMatmulOps } from './matmul.ts';
@@ -7,7 +8,11 @@ import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
 import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { integerOps } from './integer-products.ts';
+import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
 import { reduceOps } from './reduce.ts';
+import { resizeOps } from './resize.ts';
+import { rotaryOps } from './rotary-embedding.ts';
 import { scatterOps } from './scatter.ts';
 import { selectionOps } from './selection.ts';
 import { shapeOps } from './shape.ts';
@@ -15,9 +20,31 @@ import { softmaxOps } from './softmax.ts';
 
 /** Every operator by domain. A table of one file each; names within a domain are unique. */
 const tables: Readonly<Record<string, readonly OpTable[]>> = {
-  '': [convOps, matmulOps, elementwiseOps, gatherOps, movementOps, normalizationOps, reduceOps, selectionOps, scatterOps, shapeOps, softmaxOps],
-  'com.microsoft': [microsoftElementwiseOps],
-  [OWN_DOMAIN]: [{ Elementwise: elementwiseOp }, ownNormalizationOps, ownMatmulOps],
+  '': [
+    convOps,
+    matmulOps,
+    elementwiseOps,
+    gatherOps,
+    integerOps,
+    quantizeLinearOps,
+    rotaryOps,
+    movementOps,
+    normalizationOps,
+    reduceOps,
+    resizeOps,
+    selectionOps,
+    scatterOps,
+    shapeOps,
+    softmaxOps,
+  ],
+  'com.microsoft': microsoftOps,
+  [OWN_DOMAIN]: [
+    { Elementwise: elementwiseOp },
+    ownContribOps,
+    ownQuantizeOps,
+    ownNormalizationOps,
+    ownMatmulOps,
+  ],
 };
 
 const definitions = new Map<string, OpDefinition>();

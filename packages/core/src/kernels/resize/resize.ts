@@ -1,0 +1,178 @@
+import type { DispatchSpec, Lowering } from '../../plan/lowering.ts';
+import type { TensorView } from '../../plan/plan.ts';
+import { denseOrder } from '../../plan/view.ts';
+import { sizeOf } from '../../tensor/shape.ts';
+import { epilogueCode, type EpilogueViews } from '../elementwise/epilogue.ts';
+import { scalarOf, u32, type Param } from '../shader.ts';
+import { repetition, type Taps } from './taps.ts';
+
+const WORKGROUP = 256;
+
+export interface ResizeTask {
+  /** Any view. */
+  x: TensorView;
+  /** Dense in some order, offset 0. */
+  y: TensorView;
+  /** What happens to which axis; the others are as long in `y` as in `x`. */
+  axes: ReadonlyMap<number, Taps>;
+  /** Where a tap's index is -1. */
+  extrapolation: number;
+  epilogue: EpilogueViews | undefined;
+}
+
+/** One loop of the result in memory order, outermost first. */
+interface Dimension {
+  size: number;
+  /** Elements of the operand from one to the next. */
+  stride: number;
+  taps: Taps | undefined;
+  from: number;
+}
+
+/**
+ * Emits one dispatch: each thread makes four neighbouring elements of `y`, each the weighted sum of the product of
+ * all axes' taps. Where the innermost axis stays as it is (channels-last images) everything moves in vec4s.
+ */
+export function resize(lowering: Lowering, task: ResizeTask): void {
+  lowering.dispatch(resizeDispatch(lowering, task));
+}
+
+function resizeDispatch(lowering: Lowering, { x, y, axes, ...task }: ResizeTask): DispatchSpec {
+  const dimensions = mergedDimensions(x, y, axes);
+  const scalar = scalarOf(x.storage);
+  const vector = movesInFours(x, dimensions);
+  const sample = sampleCode(dimensions, vector);
+  const tables = sample.indices.length > 0;
+  const epilogue = scalar === 'f32' ? epilogueCode(task.epilogue, y) : undefined;
+  const value = vector
+    ? 'sample(i)'
+    : `vec4<${scalar}>(sample(i), sample(i + 1u), sample(i + 2u), sample(i + 3u))`;
+  return {
+    name: sample.weighted ? 'resize_weighted' : 'resize_nearest',
+    inputs: {
+      x,
+      ...(tables && { index: lowering.constant(Int32Array.from(sample.indices), [sample.indices.length]) }),
+      ...(sample.weighted && {
+        weight: lowering.constant(Float32Array.from(sample.weights), [sample.weights.length]),
+      }),
+      ...epilogue?.inputs,
+    },
+    outputs: { y },
+    params: {
+      elements: u32(sizeOf(y.shape)),
+      x_offset: u32(x.offset),
+      extrapolation: { type: scalar, value: task.extrapolation },
+      ...sample.params,
+      ...epilogue?.params,
+    },
+    aliases: { Value: vector ? `vec4<${scalar}>` : scalar },
+    constants: { WORKGROUP },
+    functions: `${epilogue?.functions ?? ''}\n${sample.functions}`,
+    body: `
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = 4u * (flat_workgroup(id, grid) * WORKGROUP + thread);
+  if (i >= params.elements) { return; }
+  y_store4(i, ${epilogue ? `epilogue(${value}, i)` : value});
+}`,
+    workgroups: Math.ceil(sizeOf(y.shape) / (4 * WORKGROUP)),
+    work: { flops: sizeOf(y.shape) * (sample.weighted ? 2 * sample.reads : 0) },
+  };
+}
+
+interface SampleCode {
+  /** `sample(i) -> Value`, the result's element (or four) at `i` in memory order. */
+  functions: string;
+  params: Record<string, Param>;
+  /** Tables of all axes, one after the other. Empty where every axis only repeats elements. */
+  indices: number[];
+  weights: number[];
+  weighted: boolean;
+  /** Elements of the operand in one of the result. */
+  reads: number;
+}
+
+function sampleCode(dimensions: readonly Dimension[], vector: boolean): SampleCode {
+  const params: Record<string, Param> = {};
+  const indices: number[] = [];
+  const weights: number[] = [];
+  const factors: string[] = [];
+  let starts = '';
+  let loops = '';
+  let depth = 0;
+  let reads = 1;
+  let position = 'start';
+  for (let k = dimensions.length - 1; k >= 0; k--) {
+    const { size, stride, taps, from } = dimensions[k]!;
+    params[`s${k}`] = u32(stride >>> 0);
+    if (k > 0) params[`d${k}`] = u32(size);
+    starts += k > 0 ? `let c${k} = rest % params.d${k}; rest = rest / params.d${k};\n` : 'let c0 = rest;\n';
+    const factor = taps && repetition(taps, from);
+    if (!taps) starts += `start += c${k} * params.s${k};\n`;
+    else if (factor !== undefined) {
+      params[`f${k}`] = u32(factor);
+      starts += `start += c${k} / params.f${k} * params.s${k};\n`;
+    } else {
+      params[`t${k}`] = u32(indices.length);
+      starts += `let row${k} = params.t${k} + c${k} * ${taps.taps}u;\n`;
+      if (taps.indices.includes(-1)) {
+        starts += `if (index_load(row${k}) < 0) { return Value(params.extrapolation); }\n`;
+      }
+      loops += `for (var k${k} = 0u; k${k} < ${taps.taps}u; k${k}++) {
+let part${k} = ${position} + u32(index_load(row${k} + k${k})) * params.s${k};\n`;
+      position = `part${k}`;
+      depth++;
+      if (taps.weights) factors.push(`weight_load(row${k} + k${k})`);
+      indices.push(...taps.indices);
+      weights.push(...(taps.weights ?? new Float32Array(taps.indices.length)));
+      reads *= taps.taps;
+    }
+  }
+  const product = [...factors, `x_load${vector ? '4' : ''}(${position})`].join(' * ');
+  return {
+    functions: `fn sample(i: u32) -> Value {
+var rest = i;
+var start = params.x_offset;
+${starts}var sum = Value(0);
+${loops}sum += ${product};
+${'}'.repeat(depth)}
+return sum;
+}`,
+    params,
+    indices,
+    weights,
+    weighted: factors.length > 0,
+    reads,
+  };
+}
+
+/** Whether the innermost loop is a plain run of aligned vec4s. */
+function movesInFours(x: TensorView, dimensions: readonly Dimension[]): boolean {
+  const { taps, stride, size } = dimensions.at(-1)!;
+  const outer = dimensions.slice(0, -1);
+  return (
+    !taps &&
+    stride === 1 &&
+    size % 4 === 0 &&
+    x.offset % 4 === 0 &&
+    outer.every((dimension) => dimension.stride % 4 === 0)
+  );
+}
+
+/** Loops over `y` in memory order; neighbours that `x` walks alike and that are not resized are one loop. */
+function mergedDimensions(x: TensorView, y: TensorView, axes: ReadonlyMap<number, Taps>): Dimension[] {
+  const order = denseOrder(y);
+  if (!order) throw new Error('Internal error: result of a resize is not dense');
+  const dimensions: Dimension[] = [];
+  for (const axis of order) {
+    const taps = axes.get(axis);
+    const dimension = { size: y.shape[axis]!, stride: x.strides[axis]!, taps, from: x.shape[axis]! };
+    if (dimension.size === 1 && !taps) continue;
+    const outer = dimensions.at(-1);
+    if (outer && !outer.taps && !taps && outer.stride === dimension.stride * dimension.size) {
+      outer.size *= dimension.size;
+      outer.stride = dimension.stride;
+    } else dimensions.push(dimension);
+  }
+  return dimensions.length > 0 ? dimensions : [{ size: 1, stride: 0, taps: undefined, from: 1 }];
+}
