@@ -3,6 +3,7 @@
 export { createSession } from './session.ts';
 export type { PrepareOptions, RunOptions, Session, SessionOptions } from './session.ts';
 export type { Tensors } from './session/feeds.ts';
+export type { IslandReport, SessionReport } from './session/report.ts';
 export type { InputShapes } from './session/request.ts';
 
 export { Tensor } from './tensor/tensor.ts';
@@ -12,13 +13,32 @@ export type { Shape } from './tensor/shape.ts';
 
 export { Engine } from './gpu/engine.ts';
 export type { EngineOptions } from './gpu/engine.ts';
+export type { DispatchTime } from './gpu/profiler.ts';
 export type { PrepareProgress } from './gpu/resident-weights.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
 export type { Capabilities, Precision } from './plan/capabilities.ts';
-export type { Dispatch, Island, Kernel, Plan, PlanBuffer, Step, Storage, TensorView } from './plan/plan.ts';
+export type {
+  Dispatch,
+  Island,
+  IslandOperator,
+  Kernel,
+  OperatorCount,
+  Plan,
+  PlanBuffer,
+  Step,
+  Storage,
+  TensorView,
+} from './plan/plan.ts';
 export type { SymbolicType } from './graph/template.ts';
+
+export { ortIsLoaded, setOrtAssets } from './fallback/runtime.ts';
+export type { OrtAssets } from './fallback/runtime.ts';
+
+export { readModel } from './onnx/reader.ts';
+export type { ReadModelOptions } from './onnx/reader.ts';
+export type { Model } from './onnx/model.ts';
 
 export { blobSource } from './source/blob-source.ts';
 export { bytesSource } from './source/bytes-source.ts';

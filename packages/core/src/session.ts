@@ -1,21 +1,37 @@
 import { untilAbort } from './abort.ts';
-import { DisposedError, OutOfMemoryError } from './errors.ts';
-import { Engine } from './gpu/engine.ts';
+import {
+  DisposedError,
+  OutOfMemoryError,
+  UnsupportedDeviceError,
+  UnsupportedOpError,
+  type UnsupportedOp,
+} from './errors.ts';
+import { inferWithOrt } from './fallback/infer.ts';
+import { OrtIslands } from './fallback/islands.ts';
+import { WholeGraph } from './fallback/whole-graph.ts';
+import { checkPrecision, Engine } from './gpu/engine.ts';
+import type { DispatchTime } from './gpu/profiler.ts';
+import { Profiler } from './gpu/profiler.ts';
 import { Program } from './gpu/program.ts';
 import { ResidentWeights, type PrepareProgress } from './gpu/resident-weights.ts';
 import { buildTemplate } from './graph/build.ts';
 import { NeedsInputValue } from './graph/force.ts';
+import { OWN_DOMAIN, type Graph } from './graph/graph.ts';
 import { optimise } from './graph/passes/index.ts';
 import { specialize } from './graph/specialize.ts';
 import type { GraphTemplate, SymbolicType } from './graph/template.ts';
+import type { Model } from './onnx/model.ts';
 import { readModel } from './onnx/reader.ts';
 import type { Precision } from './plan/capabilities.ts';
 import { planGraph } from './plan/plan-graph.ts';
 import type { Plan } from './plan/plan.ts';
 import { Executable } from './session/executable.ts';
 import { checkUsable, type Tensors } from './session/feeds.ts';
+import { NumericCheck } from './session/numerics.ts';
 import { RecentlyUsed } from './session/recent.ts';
+import { cpuReport, gpuReport, type SessionReport } from './session/report.ts';
 import { planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
+import { WholeExecutable } from './session/whole-executable.ts';
 import { resolveModelSource, type ModelSource } from './source/model-source.ts';
 
 export interface SessionOptions {
@@ -32,10 +48,17 @@ export interface SessionOptions {
   signal?: AbortSignal;
   /** Hears of the progress of every preparation that has no listener of its own. */
   onProgress?: (progress: PrepareProgress) => void;
+  /**
+   * Whether onnxruntime-web may run what this library cannot: operators without kernels, and whole models where there
+   * is no WebGPU. It is loaded only then. `allow` by default; `session.report()` tells what it runs.
+   */
+  fallback?: 'allow' | 'forbid';
   /** Opens models whose weights are not there, to plan them. Running one throws `InvalidModelError`. */
   allowMissingExternalData?: boolean;
   /** How many sets of input shapes stay prepared at once; the least recently used is let go. 4 by default. */
   maxPrograms?: number;
+  /** Looks for NaN and infinities in the outputs of every run, which then waits for the GPU. */
+  checkNumerics?: boolean;
 }
 
 export interface PrepareOptions {
@@ -57,37 +80,65 @@ export interface RunOptions extends PrepareOptions {
  * const pixels = await out_sample.data();
  * ```
  *
- * @throws InvalidModelError, SourceError, UnsupportedDeviceError, the signal's reason
+ * @throws InvalidModelError, SourceError, the signal's reason
+ * @throws UnsupportedDeviceError where there is no WebGPU, or not the precision asked for, and `fallback` is forbidden
  */
 export async function createSession(source: ModelSource, options: SessionOptions = {}): Promise<Session> {
-  const { signal, precision, allowMissingExternalData = false } = options;
+  const { signal, precision, fallback, allowMissingExternalData = false } = options;
   const { store, path } = resolveModelSource(source);
   const reading = readModel(store, path, { allowMissingExternalData, ...(signal && { signal }) });
-  const template = buildTemplate(await untilAbort(reading, signal), path);
-  const engine = options.engine ?? (await Engine.create(precision ? { precision } : {}));
-  return new Session(engine, template, options);
+  const model = await untilAbort(reading, signal);
+  const template = buildTemplate(model, path);
+  if (options.engine) {
+    if (precision) checkPrecision(precision, options.engine.capabilities);
+    return new Session(model, template, options.engine, options);
+  }
+  try {
+    const engine = await Engine.create(precision ? { precision } : {});
+    return new Session(model, template, engine, options);
+  } catch (error) {
+    const mayGoOn = error instanceof UnsupportedDeviceError && error.missing !== 'shader-f16';
+    if (!mayGoOn || fallback === 'forbid') throw error;
+    return new Session(model, template, undefined, options, error.message);
+  }
 }
 
 /** A model on an engine. Runs of one session follow one after the other, whoever calls them. */
 export class Session {
-  readonly engine: Engine;
+  /** `undefined` where there is no WebGPU: then everything runs on the CPU. */
+  readonly engine: Engine | undefined;
+  readonly #model: Model;
   readonly #template: GraphTemplate;
   readonly #options: SessionOptions;
   readonly #stableInputs: ReadonlySet<string>;
-  readonly #weights: ResidentWeights;
+  readonly #weights: ResidentWeights | undefined;
+  readonly #numerics: NumericCheck | undefined;
+  readonly #islands: OrtIslands = new OrtIslands();
   readonly #programs: RecentlyUsed<Executable>;
   /** Inputs that shapes inside the graph are known to depend on. */
   readonly #valueInputs = new Set<string>();
+  /** Why the model as a whole runs on the CPU, once that is known. */
+  #cpuReason: string | undefined;
+  #whole: WholeExecutable | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
   /** Use `createSession`. */
-  constructor(engine: Engine, template: GraphTemplate, options: SessionOptions) {
+  constructor(
+    model: Model,
+    template: GraphTemplate,
+    engine: Engine | undefined,
+    options: SessionOptions,
+    cpuReason?: string,
+  ) {
     this.engine = engine;
+    this.#model = model;
     this.#template = template;
     this.#options = options;
+    this.#cpuReason = cpuReason;
     this.#stableInputs = new Set(options.stableInputs);
-    this.#weights = new ResidentWeights(engine);
+    this.#weights = engine && new ResidentWeights(engine);
+    this.#numerics = engine && options.checkNumerics ? new NumericCheck(engine) : undefined;
     this.#programs = new RecentlyUsed(options.maxPrograms ?? 4);
   }
 
@@ -104,16 +155,35 @@ export class Session {
   /**
    * Runs the model. Outputs stay on the GPU until `tensor.data()`; `tensor.dispose()` gives their memory back. The
    * promise resolves when the work is submitted: results can be used at once, by other sessions of the engine too.
+   * Where the whole model runs on the CPU (see `report`), outputs lie on the CPU.
    *
    * The first run with new input shapes plans, compiles and uploads (see `prepare`).
    *
    * @throws ShapeError, UnsupportedOpError, OutOfMemoryError, DeviceLostError, SourceError, the signal's reason
    */
   run(inputs: Readonly<Tensors>, options: RunOptions = {}): Promise<Tensors> {
+    return this.#inTurn(options.signal, () => this.#run(inputs, options));
+  }
+
+  /**
+   * Runs the model and takes the GPU's time for every dispatch. Slower than `run`: dispatches do not overlap.
+   *
+   * @throws UnsupportedDeviceError without `timestamp-query`; what `run` throws
+   */
+  profile(
+    inputs: Readonly<Tensors>,
+    options: RunOptions = {},
+  ): Promise<{ outputs: Tensors; dispatches: DispatchTime[] }> {
     return this.#inTurn(options.signal, async () => {
-      for (const [name, tensor] of Object.entries(inputs)) checkUsable(name, tensor, this.engine);
-      const executable = await this.#executable(inputs, options);
-      return executable.run(inputs, { targets: options.outputs, signal: options.signal });
+      if (!this.engine)
+        throw new UnsupportedDeviceError('Without WebGPU there is nothing to profile.', 'navigator.gpu');
+      const profiler = new Profiler(this.engine);
+      try {
+        const outputs = await this.#run(inputs, options, profiler);
+        return { outputs, dispatches: await profiler.results() };
+      } finally {
+        profiler.dispose();
+      }
     });
   }
 
@@ -127,13 +197,30 @@ export class Session {
     });
   }
 
-  /** The plan for these input shapes. `printPlan` makes text of it. */
+  /**
+   * The plan for these input shapes. `printPlan` makes text of it.
+   *
+   * @throws UnsupportedOpError for a model that runs on the CPU as a whole
+   */
   plan(inputs: InputShapes): Promise<Plan> {
-    return this.#inTurn(undefined, () =>
-      this.#withValues(inputs, async (request) => {
+    return this.#inTurn(undefined, () => {
+      if (!this.engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
+      return this.#withValues(inputs, async (request) => {
         const prepared = this.#programs.get(request.key);
         return prepared?.plan ?? this.#planFor(request, undefined);
-      }),
+      });
+    });
+  }
+
+  /** What runs the model, as far as it was prepared. */
+  report(): SessionReport {
+    if (this.#cpuReason !== undefined) return cpuReport(this.#model, this.#cpuReason);
+    const plan = this.#programs.latest?.plan;
+    const records = plan ? plan.steps.flatMap((step) => (step.kind === 'island' ? [step] : [])) : [];
+    return gpuReport(
+      this.engine!,
+      plan,
+      records.flatMap((island) => this.#islands.records.get(island) ?? []),
     );
   }
 
@@ -142,8 +229,10 @@ export class Session {
     if (this.#disposed) return;
     this.#disposed = true;
     while (this.#programs.evict());
-    this.#weights.dispose();
-    if (!this.#options.engine) this.engine.dispose();
+    this.#whole?.dispose();
+    this.#weights?.dispose();
+    this.#numerics?.dispose();
+    if (!this.#options.engine) this.engine?.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -152,7 +241,7 @@ export class Session {
 
   #check(): void {
     if (this.#disposed) throw new DisposedError('The session');
-    this.engine.check();
+    this.engine?.check();
   }
 
   /** Runs `work` after everything asked for earlier. Rejects at once when the signal aborts. */
@@ -166,14 +255,57 @@ export class Session {
     return untilAbort(turn, signal);
   }
 
-  #executable(inputs: InputShapes, options: PrepareOptions): Promise<Executable> {
-    return this.#withValues(inputs, async (request) => {
-      const prepared = this.#programs.get(request.key);
-      if (prepared) return prepared;
-      const executable = await this.#prepare(request, options);
-      this.#programs.set(request.key, executable);
-      return executable;
+  async #run(inputs: Readonly<Tensors>, options: RunOptions, profiler?: Profiler): Promise<Tensors> {
+    for (const [name, tensor] of Object.entries(inputs)) checkUsable(name, tensor, this.engine);
+    const executable = await this.#executable(inputs, options);
+    const results = await executable.run(inputs, {
+      targets: options.outputs,
+      signal: options.signal,
+      profiler,
     });
+    try {
+      await this.#numerics?.check(results);
+      this.#check();
+      options.signal?.throwIfAborted();
+    } catch (error) {
+      for (const [name, tensor] of Object.entries(results)) if (!options.outputs?.[name]) tensor.dispose();
+      throw error;
+    }
+    return results;
+  }
+
+  async #executable(inputs: InputShapes, options: PrepareOptions): Promise<Executable | WholeExecutable> {
+    if (this.#cpuReason === undefined) {
+      try {
+        return await this.#withValues(inputs, async (request) => {
+          const prepared = this.#programs.get(request.key);
+          if (prepared) return prepared;
+          const executable = await this.#prepare(request, options);
+          this.#programs.set(request.key, executable);
+          return executable;
+        });
+      } catch (error) {
+        if (!(error instanceof UnsupportedOpError) || !this.#mayFallBack) throw error;
+        this.#cpuReason = reasonOf(error.ops);
+      }
+    }
+    this.#whole ??= await this.#openWhole(options);
+    return this.#whole;
+  }
+
+  get #mayFallBack(): boolean {
+    return this.#options.fallback !== 'forbid';
+  }
+
+  async #openWhole({
+    signal,
+    onProgress = this.#options.onProgress,
+  }: PrepareOptions): Promise<WholeExecutable> {
+    const graph = await WholeGraph.create(this.#model, this.#template.file, { signal, onProgress });
+    const whole = new WholeExecutable(graph, this.#template);
+    if (this.#disposed) whole.dispose();
+    this.#check();
+    return whole;
   }
 
   /** Calls `use` again with elements of inputs when it turns out that shapes depend on them. */
@@ -191,22 +323,43 @@ export class Session {
 
   async #planFor(request: PlanRequest, signal: AbortSignal | undefined): Promise<Plan> {
     const { types, values, storages } = request;
-    const graph = await specialize(this.#template, types, values, signal ? { signal } : {});
-    return planGraph(optimise(graph), {
-      capabilities: this.engine.capabilities,
-      precision: this.#options.precision ?? this.engine.precision,
+    const engine = this.engine!;
+    const islands = this.#mayFallBack;
+    const graph = (): Promise<Graph> =>
+      specialize(this.#template, types, values, {
+        ...(signal && { signal }),
+        ...(islands && { foreign: inferWithOrt }),
+      });
+    const options = {
+      capabilities: engine.capabilities,
+      precision: this.#options.precision ?? engine.precision,
       stableInputs: this.#stableInputs,
       inputStorage: storages,
-    });
+      islands,
+    };
+    try {
+      return planGraph(optimise(await graph()), options);
+    } catch (error) {
+      const isFused =
+        error instanceof UnsupportedOpError && error.ops.some(({ domain }) => domain === OWN_DOMAIN);
+      if (!isFused || !islands) throw error;
+      // What cannot run fused may run as the operators it was fused from, here or in an island.
+      return planGraph(await graph(), options);
+    }
   }
 
   async #prepare(request: PlanRequest, options: PrepareOptions): Promise<Executable> {
     const { signal, onProgress = this.#options.onProgress } = options;
+    const engine = this.engine!;
     const plan = await this.#planFor(request, signal);
     for (;;) {
       try {
-        const program = await Program.prepare(this.engine, plan, this.#weights, { signal, onProgress });
-        const executable = new Executable(this.engine, program, this.#stableInputs);
+        const program = await Program.prepare(engine, plan, this.#weights!, {
+          signal,
+          onProgress,
+          islands: this.#islands,
+        });
+        const executable = new Executable(engine, program, this.#stableInputs);
         if (this.#disposed) executable.dispose();
         this.#check();
         return executable;
@@ -216,4 +369,10 @@ export class Session {
       }
     }
   }
+}
+
+function reasonOf(ops: readonly UnsupportedOp[]): string {
+  const [first] = ops;
+  const others = new Set(ops.map(({ op }) => op)).size - 1;
+  return `${first!.op} '${first!.node}': ${first!.reason}${others > 0 ? ` (and ${others} other operators)` : ''}`;
 }

@@ -101,7 +101,7 @@ export class Program {
    */
   async run(
     external: ReadonlyMap<BufferId, GPUBuffer>,
-    options: { signal?: AbortSignal | undefined; fresh?: boolean; profiler?: Profiler } = {},
+    options: { signal?: AbortSignal | undefined; fresh?: boolean; profiler?: Profiler | undefined } = {},
   ): Promise<void> {
     const { signal, fresh = true, profiler } = options;
     this.#engine.check();

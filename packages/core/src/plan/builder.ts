@@ -10,7 +10,7 @@ import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import { contentKey, identityOf } from './content-key.ts';
 import type { DispatchSpec, Lowering } from './lowering.ts';
-import type { BufferId, Phase, PlanBuffer, Step, Storage, TensorView } from './plan.ts';
+import type { BufferId, Island, Phase, PlanBuffer, Port, Step, Storage, TensorView } from './plan.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
 
 /** How the bytes of each dtype are read where they lie in a file or come from the caller. */
@@ -32,6 +32,12 @@ export interface BuilderOptions {
   stableInputs?: ReadonlySet<string>;
   /** Storage of inputs that lie on the GPU already in another form than their dtype's own. */
   inputStorage?: ReadonlyMap<string, Storage>;
+}
+
+/** What an island reads and writes, by the names in its model. */
+export interface IslandPorts {
+  inputs: { name: string; value: Value }[];
+  outputs: { name: string; value: Value }[];
 }
 
 /** Collects buffers and steps while a graph's nodes are lowered one after the other. */
@@ -172,6 +178,23 @@ export class PlanBuilder implements Lowering {
     });
   }
 
+  /** A group of nodes that another runtime computes. */
+  island(island: Omit<Island, 'kind' | 'phase' | 'inputs' | 'outputs'>, ports: IslandPorts): void {
+    const inputs = ports.inputs.map(({ name, value }): Port => {
+      const view = this.view(value);
+      const order = rowMajor(value.shape.length);
+      return { name, view: this.materialize(view, { order, storage: scalarOf(view.storage) }) };
+    });
+    const outputs = ports.outputs.map(({ name, value }): Port => {
+      const storage = scalarOf(fileStorage[value.dtype as Exclude<DataType, 'string'>]);
+      return { name, view: this.allocate(value, { storage }) };
+    });
+    // The load phase may be skipped where its results are resident already; what an island computes never is.
+    const phase = latest(['request', ...inputs.map(({ view }) => this.phase(view))]);
+    for (const { view } of outputs) this.buffers[view.buffer]!.phase = phase;
+    this.steps.push({ kind: 'island', ...island, phase, inputs, outputs });
+  }
+
   /**
    * The final form of a graph output: row-major from element 0, in memory of its own. Called once for each output,
    * after all nodes.
@@ -304,7 +327,7 @@ export class PlanBuilder implements Lowering {
 }
 
 /** Storage that kernels write for what they read from `storage`. */
-function computedStorage(storage: Storage): Storage {
+export function computedStorage(storage: Storage): Storage {
   switch (storage) {
     case 'bf16':
       return 'f32';

@@ -1,25 +1,38 @@
-import { UnsupportedOpError } from '../errors.ts';
+import { UnsupportedOpError, type UnsupportedOp } from '../errors.ts';
 import type { Expr } from '../graph/expr.ts';
-import type { Graph, Node } from '../graph/graph.ts';
+import { OWN_DOMAIN, type Graph, type Node } from '../graph/graph.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import { lookup } from '../ops/registry.ts';
 import { equalShapes } from '../tensor/shape.ts';
 import { PlanBuilder, type BuilderOptions } from './builder.ts';
-import { planMemory } from './memory.ts';
-import type { Phase, Plan, Step, TensorView } from './plan.ts';
+import { bordersOf, islandModel } from './island-model.ts';
+import { buffersOf, planMemory } from './memory.ts';
+import { partition, type IslandNodes, type Section } from './partition.ts';
+import type { OperatorCount, Phase, Plan, Step, TensorView } from './plan.ts';
 import { denseOrder, rowMajor, type Order } from './view.ts';
+
+export interface PlanOptions extends BuilderOptions {
+  /** Whether nodes without kernels may become islands. Otherwise they are refused. */
+  islands?: boolean;
+}
 
 /**
  * Turns an optimised graph into dispatches over planned buffers. Pure: needs no GPU, the same input gives the same plan.
  *
  * @throws UnsupportedOpError naming every node that has no kernel
+ * @throws OutOfMemoryError for a tensor larger than the device can bind
  */
-export function planGraph(graph: Graph, options: BuilderOptions): Plan {
-  refuseUnsupported(graph);
+export function planGraph(graph: Graph, options: PlanOptions): Plan {
   const builder = new PlanBuilder(graph, options);
-  for (const node of graph.nodes) {
-    builder.enter(node);
-    lowerNode(node, builder);
+  const sections = sectionsOf(graph, options.islands ?? false);
+  for (const section of sections) {
+    if (section.kind === 'node') {
+      builder.enter(section.node);
+      lowerNode(section.node, builder);
+    } else {
+      builder.enter(undefined);
+      lowerIsland(section.island, graph, builder);
+    }
   }
   builder.enter(undefined);
   const outputs = new Map<string, TensorView>();
@@ -34,11 +47,7 @@ export function planGraph(graph: Graph, options: BuilderOptions): Plan {
     const view = builder.view(value);
     if (memory.moved[view.buffer] !== undefined) inputs.set(value.name, place(view));
   }
-  const resident = new Set(
-    memory.steps
-      .filter((step) => step.phase !== 'load')
-      .flatMap((step) => (step.kind === 'dispatch' ? step.buffers : [])),
-  );
+  const resident = new Set(memory.steps.filter((step) => step.phase !== 'load').flatMap(buffersOf));
   return {
     precision: options.precision,
     buffers: memory.buffers,
@@ -50,21 +59,72 @@ export function planGraph(graph: Graph, options: BuilderOptions): Plan {
       0,
     ),
     intermediateBytes: memory.intermediateBytes,
+    operators: countOperators(sections),
   };
 }
 
-function refuseUnsupported(graph: Graph): void {
-  const refused = graph.nodes.flatMap((node) => {
-    const definition = lookup(node.domain, node.op);
-    const reason = !definition
-      ? 'has no WebGPU kernel'
-      : (definition.refuse?.(node) ??
-        (definition.lower || definition.elementwise ? undefined : 'has no WebGPU kernel'));
-    return reason === undefined
-      ? []
-      : [{ op: node.op, domain: node.domain, opset: node.opset, node: node.name, reason }];
-  });
-  if (refused.length > 0) throw new UnsupportedOpError(refused);
+/** Why a node has no kernel; `undefined` where it has one. */
+export function reasonAgainst(node: Node): string | undefined {
+  const definition = lookup(node.domain, node.op);
+  if (!definition) return 'it is not defined';
+  const refused = definition.refuse?.(node);
+  if (refused !== undefined) return refused;
+  return definition.lower || definition.elementwise ? undefined : 'it has no WebGPU kernel';
+}
+
+function sectionsOf(graph: Graph, islands: boolean): Section[] {
+  const sections = partition(graph, reasonAgainst);
+  const foreign = sections.flatMap((section) =>
+    section.kind === 'island' ? describeIsland(section.island) : [],
+  );
+  // What only our own operators can say is not ONNX: no other runtime would know it.
+  const mayExport = foreign.every(({ domain }) => domain !== OWN_DOMAIN);
+  const isPlain = sections.every(
+    (section) => section.kind === 'node' || section.island.nodes.every(({ epilogue }) => !epilogue),
+  );
+  if (foreign.length > 0 && !(islands && mayExport && isPlain)) throw new UnsupportedOpError(foreign);
+  return sections;
+}
+
+function describeIsland({ nodes, reasons }: IslandNodes): UnsupportedOp[] {
+  return nodes.map(({ op, domain, opset, name }, i) => ({
+    op,
+    domain,
+    opset,
+    node: name,
+    reason: reasons[i]!,
+  }));
+}
+
+function countOperators(sections: readonly Section[]): OperatorCount[] {
+  const counts = new Map<string, OperatorCount>();
+  for (const section of sections) {
+    const runtime = section.kind === 'node' ? 'webgpu' : 'onnxruntime';
+    for (const { op, domain } of section.kind === 'node' ? [section.node] : section.island.nodes) {
+      const key = `${runtime} ${domain} ${op}`;
+      const count = counts.get(key) ?? { op, domain, nodes: 0, runtime };
+      count.nodes++;
+      counts.set(key, count);
+    }
+  }
+  return [...counts.values()];
+}
+
+function lowerIsland(island: IslandNodes, graph: Graph, builder: PlanBuilder): void {
+  const { inputs, outputs } = bordersOf(island.nodes, graph);
+  const written = islandModel(island.nodes, inputs, outputs);
+  builder.island(
+    {
+      label: [...new Set(island.nodes.map(({ op }) => op))].join('+'),
+      model: written.model,
+      weights: written.weights,
+      operators: describeIsland(island),
+    },
+    {
+      inputs: inputs.map((value, i) => ({ name: written.inputs[i]!, value })),
+      outputs: outputs.map((value, i) => ({ name: written.outputs[i]!, value })),
+    },
+  );
 }
 
 function lowerNode(node: Node, builder: PlanBuilder): void {

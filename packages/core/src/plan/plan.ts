@@ -19,6 +19,15 @@ export interface Plan {
   weightBytes: number;
   /** Largest sum of intermediate bytes alive at once during a run, after reuse. */
   intermediateBytes: number;
+  /** Operators of the fused graph by what runs them. */
+  operators: OperatorCount[];
+}
+
+export interface OperatorCount {
+  op: string;
+  domain: string;
+  nodes: number;
+  runtime: 'webgpu' | 'onnxruntime';
 }
 
 /** Index into `Plan.buffers`. */
@@ -107,7 +116,23 @@ export interface Island {
   phase: Phase;
   /** ONNX model of the group, shapes concrete. */
   model: Uint8Array<ArrayBuffer>;
-  inputs: { name: string; view: TensorView }[];
-  outputs: { name: string; view: TensorView }[];
+  /** What `model` expects as external data, by location. */
+  weights: Map<string, TensorRef>;
+  inputs: Port[];
+  outputs: Port[];
+  operators: IslandOperator[];
+}
+
+/** An input or output of an island's model: row-major from the start of its buffer, in f32, i32 or u32. */
+export interface Port {
+  name: string;
+  view: TensorView;
+}
+
+export interface IslandOperator {
+  op: string;
+  domain: string;
+  node: string;
+  /** Why it has no kernel here. */
   reason: string;
 }

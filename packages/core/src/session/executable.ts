@@ -1,5 +1,6 @@
 import { CalotypeError, ShapeError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
+import type { Profiler } from '../gpu/profiler.ts';
 import type { Program } from '../gpu/program.ts';
 import { writePadded } from '../gpu/write.ts';
 import type { BufferId, Plan } from '../plan/plan.ts';
@@ -34,20 +35,24 @@ export class Executable {
    */
   async run(
     feeds: Readonly<Tensors>,
-    options: { targets?: Readonly<Tensors> | undefined; signal?: AbortSignal | undefined } = {},
+    options: {
+      targets?: Readonly<Tensors> | undefined;
+      signal?: AbortSignal | undefined;
+      profiler?: Profiler | undefined;
+    } = {},
   ): Promise<Tensors> {
-    const { targets = {}, signal } = options;
+    const { targets = {}, signal, profiler } = options;
     const external = new Map<BufferId, GPUBuffer>();
     const stable = new Map<string, { tensor: Tensor; version: number }>();
     const created: Tensor[] = [];
     try {
       this.#bindInputs(feeds, external, stable);
       const results = this.#bindOutputs(targets, external, created);
-      if (created.length > 0) await this.#engine.buffers.settled();
+      await this.#engine.until(this.#engine.buffers.settled(external.values()), signal);
       const fresh = this.#isFresh(stable);
       // Until the run has gone through, what the request phase left is not to be relied on.
       if (fresh) this.#seen = undefined;
-      await this.#program.run(external, { signal, fresh });
+      await this.#program.run(external, { signal, fresh, profiler });
       this.#seen = stable;
       for (const name of Object.keys(targets)) targets[name]!.markChanged();
       return results;

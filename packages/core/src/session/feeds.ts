@@ -12,9 +12,9 @@ export type Tensors = Record<string, Tensor>;
  *
  * @throws DisposedError, CalotypeError for a tensor of another engine
  */
-export function checkUsable(name: string, tensor: Tensor, engine: Engine): void {
+export function checkUsable(name: string, tensor: Tensor, engine: Engine | undefined): void {
   if (!tensor.gpu && !tensor.cpu) throw new DisposedError(`The tensor given as '${name}'`);
-  if (!tensor.gpu || tensor.gpu.engine === engine) return;
+  if (!tensor.gpu || !engine || tensor.gpu.engine === engine) return;
   throw new CalotypeError(
     `The tensor given as '${name}' lies on another engine's device. Create both sessions with the same engine, or ` +
       `pass its data in a tensor on the CPU.`,

@@ -12,6 +12,11 @@ export class RecentlyUsed<T extends { dispose(): void }> {
     return this.#entries.size;
   }
 
+  /** What was used last. */
+  get latest(): T | undefined {
+    return [...this.#entries.values()].at(-1);
+  }
+
   get(key: string): T | undefined {
     const entry = this.#entries.get(key);
     if (!entry) return undefined;
@@ -33,9 +38,5 @@ export class RecentlyUsed<T extends { dispose(): void }> {
       return true;
     }
     return false;
-  }
-
-  values(): Iterable<T> {
-    return this.#entries.values();
   }
 }

@@ -167,6 +167,20 @@ export function rawBytes(tensor: Tensor): Uint8Array<ArrayBuffer> {
   return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
 }
 
+/** Elements of a CPU tensor in a storage that kernels write. */
+export function storedBytes(tensor: Tensor, storage: Storage): Uint8Array<ArrayBuffer> {
+  const values = toDoubles(tensor.dtype, tensor.cpu!, sizeOf(tensor.shape));
+  const typed =
+    storage === 'f16'
+      ? Uint16Array.from(values, toFloat16)
+      : storage === 'f32'
+        ? Float32Array.from(values)
+        : storage === 'i32'
+          ? Int32Array.from(values)
+          : Uint32Array.from(values);
+  return new Uint8Array(typed.buffer);
+}
+
 /** Elements as kernels store them, as the array type of the dtype. */
 function decode<T extends NumericType>(
   dtype: T,
