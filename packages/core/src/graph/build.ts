@@ -8,7 +8,7 @@ import type { Block, GraphTemplate, SymbolicType, TemplateNode } from './templat
 /** Broadcasting changed in opset 7; models older than that mean other things by the same names. */
 const oldestOpset = 7;
 /** Newest operator set of ONNX whose changes to the operators defined here are known. */
-const newestOpset = 26;
+const newestOpset = 28;
 
 /**
  * Makes a model ready for specialization: inlines model-local functions, sorts, checks names and operator sets.

@@ -4,7 +4,7 @@ import { lookup } from '../ops/registry.ts';
 import type { Block, TemplateNode } from './template.ts';
 
 /** A page can hold no graph this large; functions that call functions could grow to it from a small file. */
-const maxNodes = 1_000_000;
+const maxNodes = 250_000;
 const maxDepth = 64;
 
 /** What names and attributes mean where a node stands. */
@@ -69,7 +69,7 @@ export class Inliner {
   }
 
   #add(node: ModelNode, scope: Scope, into: Block): void {
-    if (++this.#nodes > maxNodes) this.#fail(`more than ${maxNodes} nodes after inlining functions`);
+    this.#count();
     const { attributes, graphs } = this.#attributes(node, scope);
     const outputs = node.outputs.map((name) => (name === '' ? '' : scope.rename(name)));
     const name = scope.prefix + (node.name === '' ? node.op : node.name);
@@ -92,6 +92,10 @@ export class Inliner {
     into.nodes.push({ op: node.op, domain: node.domain, name, opset, inputs, outputs, attributes, blocks });
   }
 
+  #count(): void {
+    if (++this.#nodes > maxNodes) this.#fail(`more than ${maxNodes} nodes after inlining functions`);
+  }
+
   /** Contrib domains have one version, and files forget to import them. */
   #defaultOpset(node: ModelNode): number {
     if (node.domain !== '') return 1;
@@ -101,6 +105,7 @@ export class Inliner {
   }
 
   #inline(node: ModelNode, called: ModelFunction, scope: Scope, into: Block): void {
+    this.#count();
     if (scope.calls.includes(called)) this.#fail(`function '${called.name}' calls itself`);
     if (node.inputs.length > called.inputs.length || node.outputs.length > called.outputs.length) {
       this.#fail(`node '${node.name}' passes more than function '${called.name}' takes or gives`);

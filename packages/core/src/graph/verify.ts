@@ -18,7 +18,9 @@ export function verify(graph: Graph, after: string): void {
     throw new Error(`Internal error after ${after}: ${message}`);
   };
   const defined = new Set<Value>(graph.inputs);
+  // An output may be called what an input is called: in the file they are one value.
   const names = new Set(graph.inputs.map(({ name }) => name));
+  for (const { name } of graph.outputs) names.delete(name);
   for (const node of graph.nodes) {
     for (const value of operandsOf(node)) {
       const { kind } = value.origin;
