@@ -18,6 +18,7 @@ export type { PrepareProgress } from './gpu/resident-weights.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
+export { printPlan } from './plan/print.ts';
 export type { Capabilities, Precision } from './plan/capabilities.ts';
 export type {
   Dispatch,

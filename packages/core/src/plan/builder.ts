@@ -1,3 +1,4 @@
+import { UnsupportedDeviceError } from '../errors.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { input as inputExpr } from '../graph/expr.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
@@ -151,6 +152,9 @@ export class PlanBuilder implements Lowering {
     const outputs = Object.values(spec.outputs);
     if (outputs.every((view) => sizeOf(view.shape) === 0)) return;
     const shader = buildShader(spec, this.nativeF16);
+    const grid =
+      typeof spec.workgroups === 'number' ? gridFor(spec.workgroups, this.capabilities) : spec.workgroups;
+    this.#checkLimits(spec.name, shader.buffers.length, grid);
     const inputs = Object.values(spec.inputs);
     const phase = latest(inputs.map((view) => this.phase(view)));
     const key =
@@ -171,8 +175,7 @@ export class PlanBuilder implements Lowering {
       kernel: shader.kernel,
       buffers: shader.buffers,
       params: shader.params,
-      grid:
-        typeof spec.workgroups === 'number' ? gridFor(spec.workgroups, this.capabilities) : spec.workgroups,
+      grid,
       phase,
       work: { flops: spec.work?.flops ?? 0, bytes: spec.work?.bytes ?? movedBytes([...inputs, ...outputs]) },
     });
@@ -219,6 +222,24 @@ export class PlanBuilder implements Lowering {
     for (const step of this.steps)
       if (step.kind === 'dispatch' && step.buffers.at(-1) === final.buffer) step.phase = 'run';
     return final;
+  }
+
+  #checkLimits(kernel: string, bindings: number, grid: readonly number[]): void {
+    const { maxStorageBuffersPerShaderStage, maxComputeWorkgroupsPerDimension } = this.capabilities.limits;
+    const where = `'${kernel}' for '${this.#node?.name ?? ''}'`;
+    if (bindings > maxStorageBuffersPerShaderStage) {
+      throw new UnsupportedDeviceError(
+        `${where} binds ${bindings} buffers; this device allows ${maxStorageBuffersPerShaderStage}.`,
+        'maxStorageBuffersPerShaderStage',
+      );
+    }
+    if (Math.max(...grid) > maxComputeWorkgroupsPerDimension) {
+      throw new UnsupportedDeviceError(
+        `${where} needs a grid of ${grid.join('×')}; this device allows ${maxComputeWorkgroupsPerDimension} in each ` +
+          'dimension. Use a smaller size or batch.',
+        'maxComputeWorkgroupsPerDimension',
+      );
+    }
   }
 
   #provide(value: Value): TensorView {

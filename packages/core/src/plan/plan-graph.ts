@@ -1,14 +1,15 @@
-import { UnsupportedOpError, type UnsupportedOp } from '../errors.ts';
-import type { Expr } from '../graph/expr.ts';
+import { OutOfMemoryError, UnsupportedOpError, type UnsupportedOp } from '../errors.ts';
+import type { Expr, ScalarType } from '../graph/expr.ts';
 import { OWN_DOMAIN, type Graph, type Node } from '../graph/graph.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import { lookup } from '../ops/registry.ts';
 import { equalShapes } from '../tensor/shape.ts';
 import { PlanBuilder, type BuilderOptions } from './builder.ts';
 import { bordersOf, islandModel } from './island-model.ts';
-import { buffersOf, planMemory } from './memory.ts';
+import { buffersOf, planMemory, type MemoryPlan } from './memory.ts';
 import { partition, type IslandNodes, type Section } from './partition.ts';
-import type { OperatorCount, Phase, Plan, Step, TensorView } from './plan.ts';
+import type { OperatorCount, Phase, Plan, Step, Storage, TensorView } from './plan.ts';
+import { splitExpr } from './split-expr.ts';
 import { denseOrder, rowMajor, type Order } from './view.ts';
 
 export interface PlanOptions extends BuilderOptions {
@@ -41,6 +42,7 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
   const order: readonly Phase[] = ['load', 'request', 'run'];
   const steps = order.flatMap((phase) => builder.steps.filter((step) => step.phase === phase));
   const memory = planMemory(builder.buffers, needed(steps, builder));
+  checkSizes(builder, memory);
   const place = (view: TensorView): TensorView => ({ ...view, buffer: memory.moved[view.buffer]! });
   const inputs = new Map<string, TensorView>();
   for (const value of graph.inputs) {
@@ -61,6 +63,14 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
     intermediateBytes: memory.intermediateBytes,
     operators: countOperators(sections),
   };
+}
+
+function checkSizes({ buffers, capabilities: { limits } }: PlanBuilder, { moved }: MemoryPlan): void {
+  const largest = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  buffers.forEach(({ bytes, label }, id) => {
+    if (bytes <= largest || moved[id] === undefined) return;
+    throw new OutOfMemoryError(`'${label}', which has to lie in one buffer`, bytes, largest);
+  });
 }
 
 /** Why a node has no kernel; `undefined` where it has one. */
@@ -138,7 +148,19 @@ export function lowerElementwise(node: Node, expr: Expr, builder: PlanBuilder): 
   const [output] = node.outputs;
   const operands = node.inputs.flatMap((value) => (value ? [builder.view(value)] : []));
   const view = builder.allocate(output!, { order: orderLike(operands, output!.shape) });
-  builder.dispatch(elementwise(`elementwise_${view.storage}`, expr, operands, view));
+  const most = builder.capabilities.limits.maxStorageBuffersPerShaderStage - 1;
+  const parts = splitExpr(expr, operands.length, most);
+  parts.forEach((part, k) => {
+    const reads = part.operands.map((index) => operands[index]!);
+    const result =
+      k === parts.length - 1 ? view : builder.scratch(`part${k}`, view.shape, storageOf(part.expr.type));
+    builder.dispatch(elementwise(`elementwise_${result.storage}`, part.expr, reads, result));
+    operands.push(result);
+  });
+}
+
+function storageOf(type: ScalarType): Storage {
+  return type === 'bool' ? 'u32' : type;
 }
 
 /** The memory order of the first dense operand that has the output's shape, so that layouts carry through. */
