@@ -131,9 +131,18 @@ export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
   rem: infix('%', (a, b) => a % b),
   /** Remainder with the sign of the divisor (Python's %). */
   mod: {
-    js: (a, b) => a - b * Math.floor(a / b),
-    wgsl: ([a, b], type) =>
-      type === 'f32' ? `(${a} - ${b} * floor(${a} / ${b}))` : `(((${a} % ${b}) + ${b}) % ${b})`,
+    js: (a, b) => {
+      const rest = a % b;
+      return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
+    },
+    wgsl: ([a, b], type) => (type === 'f32' ? `floor_mod(${a}, ${b})` : `(((${a} % ${b}) + ${b}) % ${b})`),
+    // WGSL's remainder by an infinity is NaN; C's and Python's is the dividend.
+    helpers: `fn floor_mod(a: vec4f, b: vec4f) -> vec4f {
+  let infinite = (bitcast<vec4u>(b) & vec4u(0x7fffffffu)) == vec4u(0x7f800000u);
+  let finite = (bitcast<vec4u>(a) & vec4u(0x7fffffffu)) < vec4u(0x7f800000u);
+  let rest = select(a % b, a, infinite & finite);
+  return select(rest, rest + b, (rest != vec4f(0.0)) & ((rest < vec4f(0.0)) != (b < vec4f(0.0))));
+}`,
   },
   pow: {
     ...written(

@@ -287,6 +287,11 @@ export const elementwiseOps: OpTable = {
   Sqrt: unary('sqrt'),
   Sub: binary('sub'),
   Sum: nary('add'),
+  /** x·sigmoid(αx) of the first operand, times the second. */
+  SwiGLU: uniform((node) => {
+    const gate = swish(operandExpr(node, 0), floatAttribute(node, 'alpha', 1));
+    return call('mul', [gate, operandExpr(node, 1)]);
+  }),
   Swish: uniform((node) => swish(operandExpr(node, 0), floatAttribute(node, 'alpha', 1))),
   Tan: unary('tan'),
   Tanh: unary('tanh'),
