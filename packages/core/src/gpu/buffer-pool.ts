@@ -15,7 +15,9 @@ export class BufferPool {
   readonly #idle = new Map<number, GPUBuffer[]>();
   readonly #live = new Set<GPUBuffer>();
   /** Allocations that the device has not answered for yet. */
-  readonly #pending = new Map<GPUBuffer, Promise<OutOfMemoryError | undefined>>();
+  readonly #pending = new Map<GPUBuffer, Promise<void>>();
+  /** Buffers that the device refused, until whoever has them hears of it. */
+  readonly #refused = new Map<GPUBuffer, OutOfMemoryError>();
   #idleBytes = 0;
   #bytes = 0;
   #peakBytes = 0;
@@ -80,9 +82,9 @@ export class BufferPool {
       buffer,
       answer.then((error) => {
         this.#pending.delete(buffer);
-        if (!error) return undefined;
-        this.#discard(buffer);
-        return new OutOfMemoryError(`'${label}'`, bytes);
+        if (error && this.#discard(buffer)) {
+          this.#refused.set(buffer, new OutOfMemoryError(`'${label}'`, bytes));
+        }
       }),
     );
     this.#live.add(buffer);
@@ -97,19 +99,21 @@ export class BufferPool {
    *
    * @throws OutOfMemoryError for the first that it refused; refused buffers are gone from the pool
    */
-  async settled(buffers: Iterable<GPUBuffer> = [...this.#pending.keys()]): Promise<void> {
-    const answers: Promise<OutOfMemoryError | undefined>[] = [];
-    for (const buffer of buffers) {
-      const pending = this.#pending.get(buffer);
-      if (pending) answers.push(pending);
+  async settled(buffers?: Iterable<GPUBuffer>): Promise<void> {
+    const wanted = buffers ? [...buffers] : [...this.#pending.keys(), ...this.#refused.keys()];
+    const answers = wanted.flatMap((buffer) => this.#pending.get(buffer) ?? []);
+    if (answers.length > 0) await Promise.all(answers);
+    let failure: OutOfMemoryError | undefined;
+    for (const buffer of wanted) {
+      failure ??= this.#refused.get(buffer);
+      this.#refused.delete(buffer);
     }
-    if (answers.length === 0) return;
-    const failure = (await Promise.all(answers)).find((error) => error !== undefined);
     if (failure) throw failure;
   }
 
   /** Gives a buffer back. Idempotent. */
   release(buffer: GPUBuffer): void {
+    this.#refused.delete(buffer);
     if (!this.#live.delete(buffer)) return;
     const { size } = buffer;
     const idle = this.#idle.get(size);
@@ -123,6 +127,7 @@ export class BufferPool {
    * before still sees them.
    */
   destroy(buffer: GPUBuffer): void {
+    this.#refused.delete(buffer);
     if (!this.#live.delete(buffer)) return;
     this.#bytes -= buffer.size;
     buffer.destroy();
@@ -143,17 +148,17 @@ export class BufferPool {
     this.#bytes = 0;
   }
 
-  /** Forgets a buffer that the device refused, wherever it is by now. */
-  #discard(buffer: GPUBuffer): void {
-    if (this.#live.delete(buffer)) {
-      this.#bytes -= buffer.size;
-      return;
+  /** Forgets a buffer that the device refused. Whether somebody still has it. */
+  #discard(buffer: GPUBuffer): boolean {
+    const isLive = this.#live.delete(buffer);
+    if (!isLive) {
+      const idle = this.#idle.get(buffer.size);
+      const index = idle?.indexOf(buffer) ?? -1;
+      if (index < 0) return false;
+      idle!.splice(index, 1);
+      this.#idleBytes -= buffer.size;
     }
-    const idle = this.#idle.get(buffer.size);
-    const index = idle?.indexOf(buffer) ?? -1;
-    if (index < 0) return;
-    idle!.splice(index, 1);
-    this.#idleBytes -= buffer.size;
     this.#bytes -= buffer.size;
+    return isLive;
   }
 }

@@ -63,6 +63,11 @@ export class WeightReader {
     this.#order = [...new Set(pieces.map(({ run }) => run))];
   }
 
+  /** Bytes being read or waiting for their turn. */
+  get bytesInMemory(): number {
+    return this.#inMemory;
+  }
+
   /**
    * Contents of one of the constants, piece by piece.
    *
