@@ -2,7 +2,7 @@ import type { TensorView } from '../plan/plan.ts';
 import { rowMajor } from '../plan/view.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { u32, type Param } from './shader.ts';
-import { walkAxes, walkCode } from './walk.ts';
+import { byStride, walkAxes, walkCode } from './walk.ts';
 
 /** How threads share rows: `lanes` threads take a row in vec4s, lane k every `lanes`-th from k on. */
 export interface RowsDesign {
@@ -45,9 +45,10 @@ export function contiguousRows(view: TensorView, inner: readonly number[]): Rows
   const walk = walkAxes(view, inner);
   const contiguous = walk.dims.length === 0 || (walk.dims.length === 1 && walk.strides[0] === 1);
   if (!contiguous) return undefined;
-  const outer = rowMajor(view.shape.length)
-    .filter((axis) => !inner.includes(axis))
-    .sort((a, b) => Math.abs(view.strides[b]!) - Math.abs(view.strides[a]!));
+  const outer = byStride(
+    view,
+    rowMajor(view.shape.length).filter((axis) => !inner.includes(axis)),
+  );
   const sizes = (axes: readonly number[]): number => sizeOf(axes.map((axis) => view.shape[axis]!));
   return { view, outer, inner: [...inner], rows: sizes(outer), length: sizes(inner) };
 }

@@ -1,4 +1,5 @@
 import type { TensorView } from '../plan/plan.ts';
+import { denseOrder, rowMajor } from '../plan/view.ts';
 import { u32, type Param } from './shader.ts';
 
 /** Nested loops over a tensor: sizes and element strides, outermost first. */
@@ -53,4 +54,14 @@ export function walkCode(name: string, { dims, strides }: Walk): WalkCode {
     }
   }
   return { functions: `fn ${name}(i: u32) -> u32 { ${code}return offset; }`, params };
+}
+
+/** The order in which a view's axes lie in memory, also where it has holes or repeats: largest stride first. */
+export function memoryOrder(view: TensorView): number[] {
+  return denseOrder(view) ?? byStride(view, rowMajor(view.shape.length));
+}
+
+/** Axes of a view from the largest stride to the smallest. */
+export function byStride(view: TensorView, axes: readonly number[]): number[] {
+  return [...axes].sort((a, b) => Math.abs(view.strides[b]!) - Math.abs(view.strides[a]!));
 }

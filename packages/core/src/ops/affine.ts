@@ -1,7 +1,8 @@
-import { call, input, substitute, type Expr } from '../graph/expr.ts';
+import { call, input, type Expr } from '../graph/expr.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Affine } from '../kernels/affine.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
+import { before } from '../kernels/gemm/epilogue.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
 import { expandView, reshapeView } from '../plan/view.ts';
@@ -23,11 +24,7 @@ export function affineEpilogue(
     operands.push(view);
     result = call(fn, [result, input(operands.length)]);
   }
-  if (!epilogue) return operands.length > 0 ? { expr: result, operands } : undefined;
-  const expr = substitute(epilogue.expr, (e) =>
-    e.index === 0 ? result : { ...e, index: e.index + operands.length },
-  );
-  return { expr, operands: [...operands, ...epilogue.operands] };
+  return operands.length > 0 ? before(result, operands, epilogue) : epilogue;
 }
 
 /** The view of a tensor [channels] that broadcasts along the channels of [N, C, …]. */

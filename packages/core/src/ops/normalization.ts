@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.ts';
 import { OWN_DOMAIN, type Node, type Value } from '../graph/graph.ts';
-import { groupNorm, isVectorized, type GroupNormTask } from '../kernels/group-norm/group-norm.ts';
+import { groupNorm, isVectorized } from '../kernels/group-norm/group-norm.ts';
 import { layerNorm } from '../kernels/layer-norm/layer-norm.ts';
 import { contiguousRows, hasVectorRows, type Rows } from '../kernels/rows.ts';
 import type { Lowering } from '../plan/lowering.ts';
@@ -10,7 +10,7 @@ import { broadcastShapes, equalShapes, formatShape, normalizeAxis, sizeOf } from
 import { affineEpilogue, alongChannels, broadcastViews, rowAffine } from './affine.ts';
 import type { Build, OpDefinition, OpTable, TensorType } from './op.ts';
 import { describe, floatAttribute, intAttribute, operand } from './operands.ts';
-import { scalarResult } from './scalar-result.ts';
+import { kernelResult } from './kernel-result.ts';
 
 /** Type of operand 0. */
 const likeInput = (node: Node): TensorType => {
@@ -53,20 +53,15 @@ function lowerGroupNorm(node: Node, lowering: Lowering, groups: number, epsilon:
   const [batch = 1, channels = 1, ...spatial] = value.shape;
   const order = channelsLast(value.shape.length);
   const shape = { batch, channels, positions: sizeOf(spatial), groups };
-  const task = (y: TensorView, withEpilogue: boolean): GroupNormTask => ({
+  const task = {
     ...shape,
     x: lowering.dense(value, order),
     scale: node.inputs[1] && lowering.dense(node.inputs[1]),
     bias: node.inputs[2] && lowering.dense(node.inputs[2]),
     epsilon,
-    epilogue: withEpilogue ? lowering.epilogue(node) : undefined,
-    y,
-  });
-  if (isVectorized(lowering, shape)) {
-    groupNorm(lowering, task(lowering.allocate(node.outputs[0]!, { order }), true));
-  } else {
-    scalarResult(node, lowering, order, (y) => groupNorm(lowering, task(y, false)));
-  }
+  };
+  const options = { order, vector: isVectorized(lowering, shape), bindings: 5 };
+  kernelResult(node, lowering, options, (y, epilogue) => groupNorm(lowering, { ...task, epilogue, y }));
 }
 
 /**
@@ -132,13 +127,8 @@ const instanceNormalization: OpDefinition = {
     const [scale, bias] = [1, 2].map((index) => alongChannels(lowering.dense(operand(node, index)), rank));
     const epilogue = affineEpilogue(scale, bias, lowering.epilogue(node));
     const task = { x, epsilon, center: true, scale: undefined, bias: undefined };
-    const order = rowMajor(rank);
-    if (hasVectorRows(x)) {
-      layerNorm(lowering, { ...task, epilogue, y: lowering.allocate(node.outputs[0]!, { order }) });
-    } else {
-      const emit = (y: TensorView): void => layerNorm(lowering, { ...task, epilogue: undefined, y });
-      scalarResult(node, lowering, order, emit, epilogue);
-    }
+    const options = { order: rowMajor(rank), vector: hasVectorRows(x), bindings: 2, epilogue };
+    kernelResult(node, lowering, options, (y, rest) => layerNorm(lowering, { ...task, epilogue: rest, y }));
   },
 };
 
@@ -208,12 +198,9 @@ function lowerRowNorm(node: Node, lowering: Lowering, form: RowNormForm): void {
     center: form.center,
     ...statistics,
   };
-  if (hasVectorRows(x)) {
-    layerNorm(lowering, { ...task, epilogue, y: lowering.allocate(node.outputs[0]!, { order }) });
-  } else {
-    const emit = (y: TensorView): void => layerNorm(lowering, { ...task, epilogue: undefined, y });
-    scalarResult(node, lowering, order, emit, epilogue);
-  }
+  const bindings = 4 + Object.keys(statistics).length;
+  const options = { order, vector: hasVectorRows(x), bindings, epilogue };
+  kernelResult(node, lowering, options, (y, rest) => layerNorm(lowering, { ...task, epilogue: rest, y }));
 }
 
 function broadcastPair(

@@ -8,7 +8,7 @@ import { isFloat } from '../tensor/dtype.ts';
 import { normalizeAxis, sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { CpuTensor, OpDefinition, OpTable } from './op.ts';
 import { describe, intAttribute, intsOperandOrAttribute, operand } from './operands.ts';
-import { scalarResult } from './scalar-result.ts';
+import { kernelResult } from './kernel-result.ts';
 
 /** Axes to reduce, ascending: an operand since opset 13 or 18, an attribute before. None given: all, or none at all. */
 function reducedAxes(node: Node): number[] {
@@ -44,9 +44,6 @@ function reduction(name: ReductionName): OpDefinition {
   };
 }
 
-/** Reductions that leave a single element as it is. */
-const idempotent: readonly ReductionName[] = ['Sum', 'Mean', 'Max', 'Min', 'Prod'];
-
 function lowerReduction(name: ReductionName, node: Node, lowering: Lowering): void {
   const [output] = node.outputs;
   const view = lowering.view(operand(node, 0));
@@ -58,10 +55,13 @@ function lowerReduction(name: ReductionName, node: Node, lowering: Lowering): vo
   }
   const problem = reduceProblem(view, axes);
   const order = reducedOrder(problem.kept, axes, output!.shape.length === view.shape.length);
-  const emit = (y: TensorView): void => reduce(lowering, name, problem, y);
-  if (problem.mode === 'column' && !epilogue) emit(lowering.allocate(output!, { order }));
-  else scalarResult(node, lowering, order, emit);
+  // Kernels here run no epilogue.
+  const vector = problem.mode === 'column' && !epilogue;
+  kernelResult(node, lowering, { order, vector, bindings: 2 }, (y) => reduce(lowering, name, problem, y));
 }
+
+/** Reductions that leave a single element as it is. */
+const idempotent: readonly ReductionName[] = ['Sum', 'Mean', 'Max', 'Min', 'Prod'];
 
 interface CpuReduction {
   initial: number;

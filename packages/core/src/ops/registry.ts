@@ -1,5 +1,6 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
 import { microsoftOps, ownContribOps } from './contrib.ts';
+import { compositeNormalizationOps } from './composite-normalization.ts';
 import { elementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
 import { convOps } from './conv.ts';
@@ -10,6 +11,7 @@ import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { integerOps } from './integer-products.ts';
 import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
+import { poolingOps } from './pooling.ts';
 import { reduceOps } from './reduce.ts';
 import { resizeOps } from './resize.ts';
 import { rotaryOps } from './rotary-embedding.ts';
@@ -30,6 +32,8 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     rotaryOps,
     movementOps,
     normalizationOps,
+    compositeNormalizationOps,
+    poolingOps,
     reduceOps,
     resizeOps,
     selectionOps,

@@ -8,9 +8,10 @@ import {
   type NearestMode,
   type Taps,
 } from '../kernels/resize/taps.ts';
+import { memoryOrder } from '../kernels/walk.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
-import { denseOrder, rowMajor, type Order } from '../plan/view.ts';
+import { rowMajor, type Order } from '../plan/view.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { normalizeAxis } from '../tensor/shape.ts';
 import type { OpDefinition, OpTable } from './op.ts';
@@ -24,7 +25,7 @@ import {
   optionalConstantOperand,
   stringAttribute,
 } from './operands.ts';
-import { orderedScratch } from './scalar-result.ts';
+import { orderedScratch } from './kernel-result.ts';
 
 /** What a node does, in the words of the newest operator set. */
 interface Settings {
@@ -167,6 +168,7 @@ const MOST_TAPS = 16;
 
 function resizing(settingsOf: (node: Node) => Settings): OpDefinition {
   return {
+    acceptsEpilogue: true,
     infer: (node) => [{ dtype: operand(node, 0).dtype, shape: settingsOf(node).sizes }],
     refuse: (node) => refusal(node, settingsOf(node)),
     lower(node, lowering) {
@@ -179,7 +181,7 @@ function resizing(settingsOf: (node: Node) => Settings): OpDefinition {
         lowering.alias(output!, view);
         return;
       }
-      const order = denseOrder(view) ?? orderOf(view);
+      const order = memoryOrder(view);
       let x = view;
       let reads = [...axes.values()].reduce((product, { taps }) => product * taps, 1);
       const rest = new Map(axes);
@@ -207,11 +209,6 @@ function resizeOne(
   const y = orderedScratch(lowering, 'axis', shape, order);
   resize(lowering, { x, y, axes: new Map([[axis, taps]]), extrapolation, epilogue: undefined });
   return y;
-}
-
-/** Axes from the largest stride to the smallest. */
-function orderOf(view: TensorView): number[] {
-  return rowMajor(view.shape.length).sort((a, b) => Math.abs(view.strides[b]!) - Math.abs(view.strides[a]!));
 }
 
 export const resizeOps: OpTable = {

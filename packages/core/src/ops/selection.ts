@@ -3,12 +3,20 @@ import type { Node } from '../graph/graph.ts';
 import { argReduce } from '../kernels/arg-reduce/arg-reduce.ts';
 import { scan, type ScanOptions } from '../kernels/scan/scan.ts';
 import { topK } from '../kernels/top-k/top-k.ts';
+import type { TensorView } from '../plan/plan.ts';
+import { rowMajor } from '../plan/view.ts';
 import { normalizeAxis } from '../tensor/shape.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { describe, intAttribute, operand, scalarOperand } from './operands.ts';
 import { reducedShape } from './reduce.ts';
-import { scalarResult } from './scalar-result.ts';
-import { rowMajor } from '../plan/view.ts';
+import { kernelResult, type ResultOptions } from './kernel-result.ts';
+
+/** A row-major result stored element by element. */
+const singly = (x: TensorView): ResultOptions => ({
+  order: rowMajor(x.shape.length),
+  vector: false,
+  bindings: 3,
+});
 
 /** The attribute `axis` within the rank of operand 0. */
 function axisAttribute(node: Node, missing: number): number {
@@ -75,7 +83,7 @@ function scanning(kind: ScanOptions['kind']): OpDefinition {
     lower(node, lowering) {
       const x = lowering.view(operand(node, 0));
       const options = scanOptions(node, kind);
-      scalarResult(node, lowering, rowMajor(x.shape.length), (y) => scan(lowering, x, y, options));
+      kernelResult(node, lowering, singly(x), (y) => scan(lowering, x, y, options));
     },
   };
 }
@@ -110,7 +118,7 @@ const topKOp: OpDefinition = {
     const [values, indices] = node.outputs;
     const places = indices ? lowering.allocate(indices) : lowering.scratch('indices', values!.shape, 'i32');
     const options = { axis: axisAttribute(node, -1), largest: intAttribute(node, 'largest', 1) !== 0 };
-    scalarResult(node, lowering, rowMajor(x.shape.length), (y) =>
+    kernelResult(node, lowering, singly(x), (y) =>
       topK(lowering, { x, ...options, values: y, indices: places }),
     );
   },

@@ -6,7 +6,7 @@ import { rowMajor } from '../plan/view.ts';
 import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
 import type { Build, OpDefinition, OpTable } from './op.ts';
 import { describe, intAttribute, operand } from './operands.ts';
-import { scalarResult } from './scalar-result.ts';
+import { kernelResult } from './kernel-result.ts';
 
 /** Before opset 13 everything from `axis` on is one row, from then on only `axis` itself. */
 function rowAxes(node: Node): number[] {
@@ -33,14 +33,10 @@ function rowSoftmax(logarithm: boolean): OpDefinition {
     lower(node, lowering) {
       const x = takeRows(operand(node, 0), lowering, rowAxes(node));
       const order = [...x.outer, ...x.inner];
-      if (hasVectorRows(x)) {
-        const y = lowering.allocate(node.outputs[0]!, { order });
-        softmax(lowering, { x, y, logarithm, epilogue: lowering.epilogue(node) });
-      } else {
-        scalarResult(node, lowering, order, (y) =>
-          softmax(lowering, { x, y, logarithm, epilogue: undefined }),
-        );
-      }
+      const options = { order, vector: hasVectorRows(x), bindings: 2 };
+      kernelResult(node, lowering, options, (y, epilogue) =>
+        softmax(lowering, { x, y, logarithm, epilogue }),
+      );
     },
   };
 }

@@ -4,7 +4,7 @@ import { rowMajor } from '../../plan/view.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { SPECIAL_FLOATS } from '../elementwise/elementwise.ts';
 import { f32, scalarOf, u32 } from '../shader.ts';
-import { walkAxes, walkCode } from '../walk.ts';
+import { byStride, walkAxes, walkCode } from '../walk.ts';
 import { reduceDesign, type ReduceMode } from './design.ts';
 import { reductionOf, type Reduction, type ReductionName } from './functions.ts';
 import source from './reduce.wgsl';
@@ -20,10 +20,12 @@ export interface ReduceProblem {
 
 /** Orders the axes by stride, so that reads run along memory, and finds the mode. */
 export function reduceProblem(x: TensorView, axes: readonly number[]): ReduceProblem {
-  const byStride = (a: number, b: number): number => Math.abs(x.strides[b]!) - Math.abs(x.strides[a]!);
   const all = rowMajor(x.shape.length);
-  const kept = all.filter((axis) => !axes.includes(axis)).sort(byStride);
-  const reduced = all.filter((axis) => axes.includes(axis)).sort(byStride);
+  const kept = byStride(
+    x,
+    all.filter((axis) => !axes.includes(axis)),
+  );
+  const reduced = byStride(x, axes);
   return { x, kept, reduced, mode: modeOf(x, kept, reduced) };
 }
 

@@ -1,8 +1,8 @@
 import type { DispatchSpec, Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
-import { denseOrder } from '../../plan/view.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { epilogueCode, type EpilogueViews } from '../elementwise/epilogue.ts';
+import { decodeCode, mergedDimensions, movesInFours, type Dimension } from '../dimensions.ts';
 import { scalarOf, u32, type Param } from '../shader.ts';
 import { repetition, type Taps } from './taps.ts';
 
@@ -20,15 +20,6 @@ export interface ResizeTask {
   epilogue: EpilogueViews | undefined;
 }
 
-/** One loop of the result in memory order, outermost first. */
-interface Dimension {
-  size: number;
-  /** Elements of the operand from one to the next. */
-  stride: number;
-  taps: Taps | undefined;
-  from: number;
-}
-
 /**
  * Emits one dispatch: each thread makes four neighbouring elements of `y`, each the weighted sum of the product of
  * all axes' taps. Where the innermost axis stays as it is (channels-last images) everything moves in vec4s.
@@ -38,10 +29,10 @@ export function resize(lowering: Lowering, task: ResizeTask): void {
 }
 
 function resizeDispatch(lowering: Lowering, { x, y, axes, ...task }: ResizeTask): DispatchSpec {
-  const dimensions = mergedDimensions(x, y, axes);
+  const dimensions = mergedDimensions(y, [x.strides], (axis) => axes.has(axis));
   const scalar = scalarOf(x.storage);
   const vector = movesInFours(x, dimensions);
-  const sample = sampleCode(dimensions, vector);
+  const sample = sampleCode(x, dimensions, axes, vector);
   const tables = sample.indices.length > 0;
   const epilogue = scalar === 'f32' ? epilogueCode(task.epilogue, y) : undefined;
   const value = vector
@@ -92,8 +83,14 @@ interface SampleCode {
   reads: number;
 }
 
-function sampleCode(dimensions: readonly Dimension[], vector: boolean): SampleCode {
-  const params: Record<string, Param> = {};
+function sampleCode(
+  x: TensorView,
+  dimensions: readonly Dimension[],
+  axes: ReadonlyMap<number, Taps>,
+  vector: boolean,
+): SampleCode {
+  const decode = decodeCode(dimensions);
+  const params: Record<string, Param> = { ...decode.params };
   const indices: number[] = [];
   const weights: number[] = [];
   const factors: string[] = [];
@@ -102,12 +99,10 @@ function sampleCode(dimensions: readonly Dimension[], vector: boolean): SampleCo
   let depth = 0;
   let reads = 1;
   let position = 'start';
-  for (let k = dimensions.length - 1; k >= 0; k--) {
-    const { size, stride, taps, from } = dimensions[k]!;
-    params[`s${k}`] = u32(stride >>> 0);
-    if (k > 0) params[`d${k}`] = u32(size);
-    starts += k > 0 ? `let c${k} = rest % params.d${k}; rest = rest / params.d${k};\n` : 'let c0 = rest;\n';
-    const factor = taps && repetition(taps, from);
+  dimensions.forEach(({ axis, strides }, k) => {
+    params[`s${k}`] = u32(strides[0]! >>> 0);
+    const taps = axis === undefined ? undefined : axes.get(axis)!;
+    const factor = taps && repetition(taps, x.shape[axis!]!);
     if (!taps) starts += `start += c${k} * params.s${k};\n`;
     else if (factor !== undefined) {
       params[`f${k}`] = u32(factor);
@@ -127,12 +122,11 @@ let part${k} = ${position} + u32(index_load(row${k} + k${k})) * params.s${k};\n`
       weights.push(...(taps.weights ?? new Float32Array(taps.indices.length)));
       reads *= taps.taps;
     }
-  }
+  });
   const product = [...factors, `x_load${vector ? '4' : ''}(${position})`].join(' * ');
   return {
     functions: `fn sample(i: u32) -> Value {
-var rest = i;
-var start = params.x_offset;
+${decode.code}var start = params.x_offset;
 ${starts}var sum = Value(0);
 ${loops}sum += ${product};
 ${'}'.repeat(depth)}
@@ -144,35 +138,4 @@ return sum;
     weighted: factors.length > 0,
     reads,
   };
-}
-
-/** Whether the innermost loop is a plain run of aligned vec4s. */
-function movesInFours(x: TensorView, dimensions: readonly Dimension[]): boolean {
-  const { taps, stride, size } = dimensions.at(-1)!;
-  const outer = dimensions.slice(0, -1);
-  return (
-    !taps &&
-    stride === 1 &&
-    size % 4 === 0 &&
-    x.offset % 4 === 0 &&
-    outer.every((dimension) => dimension.stride % 4 === 0)
-  );
-}
-
-/** Loops over `y` in memory order; neighbours that `x` walks alike and that are not resized are one loop. */
-function mergedDimensions(x: TensorView, y: TensorView, axes: ReadonlyMap<number, Taps>): Dimension[] {
-  const order = denseOrder(y);
-  if (!order) throw new Error('Internal error: result of a resize is not dense');
-  const dimensions: Dimension[] = [];
-  for (const axis of order) {
-    const taps = axes.get(axis);
-    const dimension = { size: y.shape[axis]!, stride: x.strides[axis]!, taps, from: x.shape[axis]! };
-    if (dimension.size === 1 && !taps) continue;
-    const outer = dimensions.at(-1);
-    if (outer && !outer.taps && !taps && outer.stride === dimension.stride * dimension.size) {
-      outer.size *= dimension.size;
-      outer.stride = dimension.stride;
-    } else dimensions.push(dimension);
-  }
-  return dimensions.length > 0 ? dimensions : [{ size: 1, stride: 0, taps: undefined, from: 1 }];
 }
