@@ -1,0 +1,4 @@
+import { serve } from '@calotype/scheduler';
+import { service } from './service.ts';
+
+serve(service);

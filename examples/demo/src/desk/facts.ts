@@ -1,0 +1,119 @@
+import { createSampler, samplerNames, type ModelFolder, type SchedulerConfig } from 'calotype';
+import type { ModelManifest } from '../models/bundled.ts';
+
+/** What the form needs to know of a model. */
+export interface ModelFacts {
+  name: string | undefined;
+  description: string | undefined;
+  randomWeights: boolean;
+  defaults: { steps: number; guidanceScale: number; width: number; height: number };
+  /** Sizes to offer, the default first. */
+  sizes: readonly (readonly [width: number, height: number])[];
+  /** Class that the model's own scheduler config names. */
+  ownSampler: string | undefined;
+  /** Names of samplers that this model can be sampled with. */
+  samplers: readonly string[];
+  examples: readonly string[];
+}
+
+/** Reads a model's manifest and configs; `manifest` stands in where the folder has none of its own. */
+export async function readFacts(folder: ModelFolder, manifest: ModelManifest): Promise<ModelFacts> {
+  const [own, scheduler, unet, vae] = await Promise.all([
+    folder.json('calotype.json'),
+    folder.json('scheduler/scheduler_config.json'),
+    folder.json('unet/config.json'),
+    folder.json('vae_decoder/config.json'),
+  ]);
+  const told = { ...manifest, ...checkedManifest(own ?? {}) };
+  const blocks = vae?.['block_out_channels'];
+  const scale = Array.isArray(blocks) ? 2 ** (blocks.length - 1) : 8;
+  const native = (positive(unet?.['sample_size']) ?? 64) * scale;
+  const width = told.defaults?.width ?? native;
+  const height = told.defaults?.height ?? native;
+  const guessed = guessDefaults(scheduler ?? {});
+  return {
+    name: told.name,
+    description: told.description,
+    randomWeights: told.randomWeights ?? false,
+    defaults: {
+      steps: told.defaults?.steps ?? guessed.steps,
+      guidanceScale: told.defaults?.guidanceScale ?? guessed.guidanceScale,
+      width,
+      height,
+    },
+    sizes: offeredSizes(width, height),
+    ownSampler: text(scheduler?.['_class_name'])?.replace(/Scheduler$/, ''),
+    samplers: fittingSamplers(scheduler ?? {}),
+    examples: told.examples ?? [],
+  };
+}
+
+/** Distilled models say so by their scheduler alone; others get what Stable Diffusion is commonly run with. */
+function guessDefaults(scheduler: SchedulerConfig): { steps: number; guidanceScale: number } {
+  const name = text(scheduler['_class_name']) ?? '';
+  if (/LCM|TCD/.test(name)) return { steps: 4, guidanceScale: 1 };
+  // SD-Turbo's config: Euler with trailing timesteps.
+  if (/^Euler/.test(name) && scheduler['timestep_spacing'] === 'trailing') {
+    return { steps: 4, guidanceScale: 1 };
+  }
+  return { steps: 25, guidanceScale: 7.5 };
+}
+
+function offeredSizes(width: number, height: number): [number, number][] {
+  const side = Math.max(width, height);
+  const short = (side / 4) * 3;
+  const candidates: [number, number][] = [
+    [width, height],
+    [short, side],
+    [side, short],
+    [side / 2, side / 2],
+  ];
+  return candidates.filter(([w, h]) => w % 8 === 0 && h % 8 === 0 && Math.min(w, h) >= 64);
+}
+
+function fittingSamplers(scheduler: SchedulerConfig): string[] {
+  const isFlow = /^Flow/.test(text(scheduler['_class_name']) ?? '');
+  return samplerNames().filter((name) => {
+    // A velocity of straight paths means nothing to samplers of noise schedules, and the reverse.
+    if (name.startsWith('flow-') !== isFlow) return false;
+    try {
+      createSampler(name, scheduler).plan({ numInferenceSteps: 4 });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function checkedManifest(json: Record<string, unknown>): ModelManifest {
+  const defaults = (json['defaults'] ?? {}) as Record<string, unknown>;
+  const steps = positive(defaults['steps']);
+  const width = positive(defaults['width']);
+  const height = positive(defaults['height']);
+  const guidanceScale = defaults['guidanceScale'];
+  const { name, description, randomWeights, examples } = json;
+  return {
+    ...(typeof name === 'string' && { name }),
+    ...(typeof description === 'string' && { description }),
+    ...(typeof randomWeights === 'boolean' && { randomWeights }),
+    ...(json['defaults'] !== undefined && {
+      defaults: {
+        ...(steps && { steps }),
+        ...(typeof guidanceScale === 'number' && { guidanceScale }),
+        ...(width && { width }),
+        ...(height && { height }),
+      },
+    }),
+    ...(Array.isArray(examples) && {
+      examples: examples.filter((example) => typeof example === 'string').slice(0, 12),
+    }),
+  };
+}
+
+function positive(value: unknown): number | undefined {
+  return typeof value === 'number' && value > 0 ? value : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}

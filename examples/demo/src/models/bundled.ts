@@ -1,0 +1,37 @@
+/**
+ * What a model folder may say of itself in a `calotype.json`, beside its `model_index.json`. Everything is optional;
+ * what is not said is guessed from the model's own configs.
+ */
+export interface ModelManifest {
+  name?: string;
+  /** One sentence, shown where the model is named. */
+  description?: string;
+  /** Set where the weights were never trained, so that the page can say so. */
+  randomWeights?: boolean;
+  defaults?: {
+    steps?: number;
+    guidanceScale?: number;
+    width?: number;
+    height?: number;
+  };
+  /** Prompts worth trying. */
+  examples?: string[];
+}
+
+/** The model that the build put beside the page. */
+export interface BundledModel {
+  id: string;
+  /** Folder, relative to the page. */
+  path: string;
+  /** Changes with any of its files. */
+  version: string;
+  bytes: number;
+  /** Said on its behalf where its own folder is silent. */
+  manifest: ModelManifest;
+}
+
+/** The bundled model's card and licences, for the About dialog. */
+export interface ModelCard {
+  html: string | undefined;
+  licences: { name: string; html?: string; text?: string }[];
+}

@@ -1,0 +1,44 @@
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { announcement } from '../state/announce.ts';
+import { run, stopRun } from '../state/run.ts';
+import { AboutDialog } from './about-dialog.tsx';
+import { Compose } from './compose.tsx';
+import { DropZone } from './drop-zone.tsx';
+import { Header } from './header.tsx';
+import { HistoryStrip } from './history-strip.tsx';
+import { ModelDialog } from './model-dialog.tsx';
+import { SettingsPanel } from './settings-panel.tsx';
+import { Stage } from './stage.tsx';
+
+/** The page. */
+export function App(): JSX.Element {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key === 'Escape' && run.value && !document.querySelector('dialog[open]')) stopRun();
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, []);
+  return (
+    <>
+      <Header />
+      <main>
+        <h1 class="hidden">Make a picture from words</h1>
+        <Compose />
+        <Stage />
+        <SettingsPanel />
+        <HistoryStrip />
+      </main>
+      <footer>
+        Everything runs on this device. Your words and pictures are not sent anywhere.
+      </footer>
+      <ModelDialog />
+      <AboutDialog />
+      <DropZone />
+      <div class="hidden" role="status" aria-live="polite">
+        {announcement}
+      </div>
+    </>
+  );
+}

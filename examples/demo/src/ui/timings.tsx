@@ -1,0 +1,39 @@
+import type { JSX } from 'preact';
+import type { Plate } from '../state/plate.ts';
+import { duration } from './format.ts';
+
+/** Where the time went, stage by stage, and on what. */
+export function Timings({ plate }: { plate: Plate }): JSX.Element {
+  const { timings, settings, adapter, precision } = plate;
+  const stages = [
+    // A model that was ready cost the picture nothing.
+    ...(timings.loadMs > 50 ? [{ name: 'Loading', ms: timings.loadMs }] : []),
+    { name: 'Prompt', ms: timings.encodeMs },
+    { name: `Denoising, ${duration(timings.denoiseMs / settings.steps)} a step`, ms: timings.denoiseMs },
+    { name: 'Decoding', ms: timings.decodeMs },
+  ];
+  return (
+    <div class="timings">
+      <div class="spans" aria-hidden="true">
+        {stages.map(({ name, ms }) => (
+          <div key={name} style={{ flexGrow: Math.max(ms, timings.totalMs / 200) }} />
+        ))}
+      </div>
+      <dl>
+        {stages.map(({ name, ms }) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{duration(ms)}</dd>
+          </div>
+        ))}
+        <div>
+          <dt>In all</dt>
+          <dd>{duration(timings.totalMs)}</dd>
+        </div>
+      </dl>
+      <p class="hint">
+        On {adapter}, {precision}
+      </p>
+    </div>
+  );
+}
