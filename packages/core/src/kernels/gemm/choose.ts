@@ -1,11 +1,14 @@
 import type { Capabilities, Precision } from '../../plan/capabilities.ts';
+import type { DirectTile } from './direct.ts';
 import type { FmaTile } from './fma.ts';
 import { GEMV_ROWS, type GemvShape } from './gemv.ts';
 import { batchSize, multipliedColumns, type GemmProblem } from './problem.ts';
+import { readsByElement } from './sources.ts';
 
 /** How a product is computed. */
 export type GemmChoice =
   | { kind: 'gemv'; shape: GemvShape }
+  | { kind: 'direct'; tile: DirectTile }
   /** `slices`: workgroups that share the depth of one tile. */
   | { kind: 'fma'; tile: FmaTile; slices: number };
 
@@ -29,12 +32,12 @@ const MIN_SLICE_DEPTH = 256;
 
 export function chooseGemm(
   problem: GemmProblem,
-  _capabilities: Capabilities,
+  capabilities: Capabilities,
   _precision: Precision,
 ): GemmChoice {
-  if (problem.rows <= GEMV_ROWS && (problem.b.kind === 'weight' || problem.b.layout === 'kn')) {
-    return { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } };
-  }
+  const rowsOfB = problem.b.kind === 'weight' || problem.b.layout === 'kn';
+  if (rowsOfB && isProcessor(capabilities)) return { kind: 'direct', tile: directTile(problem) };
+  if (rowsOfB && problem.rows <= GEMV_ROWS) return { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } };
   const columns = multipliedColumns(problem);
   if (columns <= 8) return withSlices(problem, fmaTiles.narrow8);
   if (columns <= 16) return withSlices(problem, fmaTiles.narrow16);
@@ -45,6 +48,19 @@ export function chooseGemm(
   if (fitting) return { kind: 'fma', tile: fitting, slices: 1 };
   const small = problem.rows < 64 || columns < 64 || tileCount(problem, fmaTiles.medium) < FULL_GPU / 4;
   return withSlices(problem, small ? fmaTiles.small : fmaTiles.medium);
+}
+
+/** Software adapters: no workgroup memory worth the name, and compiling takes longer than running. */
+function isProcessor({ adapter }: Capabilities): boolean {
+  return /swiftshader|llvmpipe/.test(adapter);
+}
+
+function directTile(problem: GemmProblem): DirectTile {
+  const columns = multipliedColumns(problem);
+  const threadColumns = columns % 8 === 0 || columns > 16 ? 8 : 4;
+  const lanes = Math.min(4, 2 ** Math.floor(Math.log2(columns / threadColumns)));
+  const threadRows = readsByElement(problem) ? 2 : Math.min(8, problem.rows);
+  return { threadRows, threadColumns, lanes, rowLanes: 4 / lanes };
 }
 
 function withSlices(problem: GemmProblem, tile: FmaTile): GemmChoice {

@@ -2,6 +2,12 @@ import { u32, i32, type Param } from '../shader.ts';
 import { range, type ConvolutionSource, type GemmProblem } from './problem.ts';
 import type { SourceCode } from './sources.ts';
 
+/** Whether four neighbouring channels can be read at once. */
+export function channelsInFours({ view, channels, groupStride }: ConvolutionSource): boolean {
+  const strides = [view.offset, groupStride, view.strides[0]!, ...view.strides.slice(2)];
+  return channels % 4 === 0 && view.strides[1] === 1 && strides.every((stride) => stride % 4 === 0);
+}
+
 /**
  * Reads an image as the matrix of an implicit-GEMM convolution. A row keeps where its output position starts in the
  * input; a column is a kernel tap and a channel. How much is worked out when depends on the channels:
@@ -13,12 +19,7 @@ export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, ti
   const { view, axes, channels } = a;
   const rank = axes.length;
   const channelStride = view.strides[1]!;
-  const groupsOfFour =
-    channels % 4 === 0 &&
-    channelStride === 1 &&
-    [view.offset, a.groupStride, view.strides[0]!, ...view.strides.slice(2)].every(
-      (stride) => stride % 4 === 0,
-    );
+  const groupsOfFour = channelsInFours(a);
   const tapPerTile = groupsOfFour && channels % tileDepth === 0;
 
   const params: Record<string, Param> = {
@@ -30,7 +31,7 @@ export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, ti
     depth: u32(problem.depth),
   };
   axes.forEach((axis, d) => {
-    params[`a_in${d}`] = i32(axis.input * axis.upsample);
+    params[`a_in${d}`] = u32(axis.input * axis.upsample);
     params[`a_out${d}`] = u32(axis.output);
     params[`a_stride${d}`] = i32(view.strides[2 + d]!);
   });
@@ -59,13 +60,14 @@ export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, ti
     return parts.join('\n  ');
   };
 
+  // Without short-circuits, and with negative positions as huge ones: branches cost more than what they save.
   const inside = range(rank)
     .map((d) => {
       const { stride } = axes[d]!;
-      if (forward || stride === 1) return `x${d} >= 0 && x${d} < params.a_in${d}`;
-      return `x${d} >= 0 && x${d} % ${stride} == 0 && x${d} / ${stride} < params.a_in${d}`;
+      if (forward || stride === 1) return `(u32(x${d}) < params.a_in${d})`;
+      return `(u32(x${d}) < params.a_in${d} * ${stride}u) & (u32(x${d}) % ${stride}u == 0u)`;
     })
-    .join(' && ');
+    .join(' & ');
   const position = (d: number): string => {
     const { stride, upsample } = axes[d]!;
     if (forward) return upsample === 1 ? `x${d}` : `(x${d} / ${upsample})`;
@@ -99,24 +101,26 @@ fn a_row(batch: u32, m: u32) -> ARow {
     .join(', ')});
 }`;
 
+  // Reads outside the image go to its first element and are masked: a branch would cost more.
+  const masked = (zero: string, load: (index: string) => string, channel: string): string => `${add}
+  let inside = ${inside};
+  return select(${zero}, ${load(`select(0u, ${address} + ${channel}, inside)`)}, inside);`;
+  const load4 = (index: string): string => `A_load4(${index})`;
+  const ends = problem.depth % tileDepth === 0;
   let reads: string;
   if (tapPerTile) {
     reads = tapOf(`alias AStep = ATap;
 fn a_step(k0: u32) -> AStep { return a_tap(k0); }
 fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f {
-  ${add}
-  if (!(${inside})) { return vec4f(); }
-  return A_load4(${address} + step.channel + k);
+  ${masked('vec4f()', load4, 'step.channel + k')}
 }`);
   } else if (groupsOfFour) {
     reads = tapOf(`struct AStep { k0: u32 }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
 fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
-  if (start.k0 + k >= params.depth) { return vec4f(); }
+  ${ends ? '' : 'if (start.k0 + k >= params.depth) { return vec4f(); }'}
   let step = a_tap(start.k0 + k);
-  ${add}
-  if (!(${inside})) { return vec4f(); }
-  return A_load4(${address} + step.channel);
+  ${masked('vec4f()', load4, 'step.channel')}
 }`);
   } else {
     reads = tapOf(`struct AStep { k0: u32 }
@@ -124,13 +128,12 @@ fn a_step(k0: u32) -> AStep { return AStep(k0); }
 fn a_load(row: ARow, k: u32) -> f32 {
   if (k >= params.depth) { return 0.0; }
   let step = a_tap(k);
-  ${add}
-  if (!(${inside})) { return 0.0; }
-  return A_load(${address} + step.channel * params.a_channel);
+  ${masked('0.0', (index) => `A_load(${index})`, 'step.channel * params.a_channel')}
 }
 fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
-  let at = start.k0 + k;
-  return vec4f(a_load(row, at), a_load(row, at + 1u), a_load(row, at + 2u), a_load(row, at + 3u));
+  var v: vec4f;
+  for (var e = 0u; e < 4u; e++) { v[e] = a_load(row, start.k0 + k + e); }
+  return v;
 }`);
   }
   return { inputs: { A: view }, params, functions: `${header}\n${reads}` };

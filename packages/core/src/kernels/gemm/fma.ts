@@ -3,7 +3,7 @@ import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { gateCode, gemmFlops, outputParams, storeCode, tileOrder, type PartialSums } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
-import { aSource, bSource } from './sources.ts';
+import { aSource, bSource, readsByElement } from './sources.ts';
 
 /**
  * Register-tiled product in f32. A workgroup makes `tileRows` × `tileColumns` of the result from tiles of A and B in
@@ -41,7 +41,7 @@ export function fmaKernel(
   const rowGroups = range(threadRows / 4);
   const columnGroups = range(threadColumns / 4);
   const a = aSource(problem, tileDepth);
-  const bCode = bSource(problem, b);
+  const bCode = bSource(problem, b, tileDepth);
   const gate = gateCode(problem.gate);
   const slices = partial?.slices ?? 1;
   const tilesM = Math.ceil(problem.rows / tileRows);
@@ -59,24 +59,35 @@ export function fmaKernel(
   const bAlongDepth = b.layout === 'nk';
   const bInner = bAlongDepth ? depthGroups : tileColumns / 4;
 
-  const fetch = `{
-  let step = a_step(k0);
-  ${loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_load4(ra${i}, step, ka${i}); }`).join('\n  ')}
-  ${loadsB
-    .map(({ guard }, i) =>
+  const rolled = readsByElement(problem);
+  const fetch = [
+    ...(rolled
+      ? []
+      : [
+          'let step = a_step(k0);',
+          ...loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_load4(ra${i}, step, ka${i}); }`),
+        ]),
+    ...loadsB.map(({ guard }, i) =>
       bAlongDepth
         ? `${guard}{ vb${i} = b_load4(batch, k0 + ib${i} * 4u, n0 + ob${i}); }`
         : `${guard}{ if (n0 + ib${i} * 4u < params.b_columns) { vb${i} = b_load4(batch, k0 + ob${i}, n0 + ib${i} * 4u); } }`,
-    )
-    .join('\n  ')}
-}`;
-  const put = [
-    ...loadsA.map(
-      ({ guard }, i) =>
-        `${guard}{ ${range(4)
-          .map((e) => `tile_a[ka${i} + ${e}u][ma${i} >> 2u][ma${i} & 3u] = va${i}[${e}];`)
-          .join(' ')} }`,
     ),
+  ].join('\n      ');
+  const putA = (k: string, m: string, v: string): string =>
+    range(4)
+      .map((e) => `tile_a[${k} + ${e}u][${m} >> 2u][${m} & 3u] = ${v}[${e}];`)
+      .join(' ');
+  const put = [
+    ...(rolled
+      ? [
+          `for (var i = lane; i < ${tileRows * depthGroups}u; i += ${threads}u) {
+      let m = i / ${depthGroups}u;
+      let k = (i % ${depthGroups}u) * 4u;
+      let v = a_load4(a_row(batch, min(m0 + m, params.rows - 1u)), a_step(k0), k);
+      ${putA('k', 'm', 'v')}
+    }`,
+        ]
+      : loadsA.map(({ guard }, i) => `${guard}{ ${putA(`ka${i}`, `ma${i}`, `va${i}`)} }`)),
     ...loadsB.map(({ guard }, i) =>
       bAlongDepth
         ? `${guard}{ ${range(4)
@@ -103,7 +114,7 @@ ${tileOrder()}
   let n0 = tile_n * ${tileColumns}u;
   let x = lane % ${lanesX}u;
   let y = lane / ${lanesX}u;
-  ${loadsA
+  ${(rolled ? [] : loadsA)
     .map(
       (_, i) => `let ia${i} = ${i * threads}u + lane;
   let ma${i} = ia${i} / ${depthGroups}u;
@@ -122,28 +133,32 @@ ${tileOrder()}
   ${range(threadRows)
     .map((r) => columnGroups.map((c) => `var c${r}_${c} = vec4f();`).join(' '))
     .join('\n  ')}
-  let end = min(params.depth, (slice + 1u) * params.slice_depth);
-  var k0 = slice * params.slice_depth;
-  ${fetch}
+  // Each round fetches the next tile into registers, multiplies the last one meanwhile, then exchanges them.
+  let start = slice * params.slice_depth;
+  let end = min(params.depth, start + params.slice_depth);
+  var k0 = start;
   loop {
+    if (k0 < end) {
+      ${fetch}
+    }
+    if (k0 > start) {
+      for (var k = 0u; k < TILE_DEPTH; k++) {
+        ${rowGroups.map((i) => `let a${i} = tile_a[k][${rowGroup(i)}];`).join(' ')}
+        ${columnGroups.map((j) => `let b${j} = tile_b[k][${columnGroup(j)}];`).join(' ')}
+        ${range(threadRows)
+          .map((r) =>
+            columnGroups
+              .map((j) => `c${r}_${j} = fma(vec4f(a${r >> 2}[${r & 3}]), b${j}, c${r}_${j});`)
+              .join(' '),
+          )
+          .join('\n        ')}
+      }
+    }
+    if (k0 >= end) { break; }
     workgroupBarrier();
     ${put}
     workgroupBarrier();
     k0 += TILE_DEPTH;
-    let more = k0 < end;
-    if (more) ${fetch}
-    for (var k = 0u; k < TILE_DEPTH; k++) {
-      ${rowGroups.map((i) => `let a${i} = tile_a[k][${rowGroup(i)}];`).join(' ')}
-      ${columnGroups.map((j) => `let b${j} = tile_b[k][${columnGroup(j)}];`).join(' ')}
-      ${range(threadRows)
-        .map((r) =>
-          columnGroups
-            .map((j) => `c${r}_${j} = fma(vec4f(a${r >> 2}[${r & 3}]), b${j}, c${r}_${j});`)
-            .join(' '),
-        )
-        .join('\n      ')}
-    }
-    if (!more) { break; }
   }
   ${range(threadRows)
     .map((r) => {

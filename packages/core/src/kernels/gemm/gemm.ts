@@ -1,5 +1,6 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import { chooseGemm } from './choose.ts';
+import { directKernel } from './direct.ts';
 import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
 import { partialElements, type PartialSums } from './output.ts';
@@ -14,7 +15,7 @@ import { reduceKernel } from './reduce.ts';
 export function gemm(lowering: Lowering, problem: GemmProblem): void {
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
-  const slices = choice.kind === 'gemv' ? 1 : choice.slices;
+  const slices = choice.kind === 'fma' ? choice.slices : 1;
   const partial: PartialSums | undefined =
     slices > 1 || problem.columns % 4 !== 0
       ? { view: lowering.scratch('partial', [slices * partialElements(problem)], 'f32'), slices }
@@ -23,6 +24,11 @@ export function gemm(lowering: Lowering, problem: GemmProblem): void {
     case 'gemv': {
       const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
       lowering.dispatch(gemvKernel(problem, b, choice.shape, partial));
+      break;
+    }
+    case 'direct': {
+      const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
+      lowering.dispatch(directKernel(problem, b, choice.tile, partial));
       break;
     }
     case 'fma': {

@@ -26,7 +26,7 @@ export function gemvKernel(
   const rows = range(problem.rows);
   const threads = lanes * depthLanes;
   const a = aSource(problem, 4);
-  const bCode = bSource(problem, b);
+  const bCode = bSource(problem, b, 4);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));

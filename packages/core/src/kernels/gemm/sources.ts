@@ -1,6 +1,6 @@
 import type { TensorView } from '../../plan/plan.ts';
 import { u32, i32, type Param } from '../shader.ts';
-import { convolutionSource } from './convolution-source.ts';
+import { channelsInFours, convolutionSource } from './convolution-source.ts';
 import { range, type DenseSource, type GemmProblem, type PreparedB } from './problem.ts';
 
 /**
@@ -19,11 +19,16 @@ export interface SourceCode {
 /** @param tileDepth depth of the kernel's tiles: tiles that stay inside one kernel tap are read faster */
 export function aSource(problem: GemmProblem, tileDepth: number): SourceCode {
   return problem.a.kind === 'dense'
-    ? denseSource(problem, problem.a)
+    ? denseSource(problem, problem.a, tileDepth)
     : convolutionSource(problem, problem.a, tileDepth);
 }
 
-function denseSource(problem: GemmProblem, a: DenseSource): SourceCode {
+/** Whether A is read element by element, with so much code for each that it must not be repeated. */
+export function readsByElement({ a }: GemmProblem): boolean {
+  return a.kind === 'convolution' && !channelsInFours(a);
+}
+
+function denseSource(problem: GemmProblem, a: DenseSource, tileDepth: number): SourceCode {
   const { batchOffset, params } = batchAddress('a', problem.batch, a.batchStrides);
   const aligned = [a.view.offset, problem.rows > 1 ? a.rowStride : 0, ...a.batchStrides].every(
     (s) => s % 4 === 0,
@@ -38,13 +43,13 @@ fn a_row(batch: u32, m: u32) -> ARow { return ARow(params.a_offset + m * params.
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
 fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f {
   let at = step.k0 + k;
-  ${loadGroup('A', 'row.base + at', 'at', 'params.depth', aligned, problem.depth % 4 === 0)}
+  ${loadGroup('A', 'row.base + at', 'at', 'params.depth', aligned, endOf(problem.depth, tileDepth))}
 }`,
   };
 }
 
 /** Reads of B: `b_load4(batch, k, n)` along columns for `kn`, along depth for `nk`; zeros beyond the depth. */
-export function bSource(problem: GemmProblem, b: PreparedB): SourceCode {
+export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
   const { batchOffset, params } = batchAddress('b', problem.batch, b.batchStrides);
   const aligned = [b.view.offset, b.stride, ...b.batchStrides].every((s) => s % 4 === 0);
   const start = `let base = params.b_offset${batchOffset};`;
@@ -61,45 +66,54 @@ export function bSource(problem: GemmProblem, b: PreparedB): SourceCode {
       b.layout === 'kn'
         ? `fn b_load4(batch: u32, k: u32, n: u32) -> vec4f {
   ${start}
-  if (k >= params.depth) { return vec4f(); }
-  ${loadGroup('B', 'base + k * params.b_pitch + n', 'n', 'params.b_columns', aligned, b.columns % 4 === 0)}
+  ${problem.depth % tileDepth === 0 ? '' : 'if (k >= params.depth) { return vec4f(); }'}
+  ${loadGroup('B', 'base + k * params.b_pitch + n', 'n', 'params.b_columns', aligned, endOf(b.columns, 4))}
 }`
         : `fn b_load4(batch: u32, k: u32, n: u32) -> vec4f {
   ${start}
   if (n >= params.b_columns) { return vec4f(); }
-  ${loadGroup('B', 'base + n * params.b_pitch + k', 'k', 'params.depth', aligned, problem.depth % 4 === 0)}
+  ${loadGroup('B', 'base + n * params.b_pitch + k', 'k', 'params.depth', aligned, endOf(problem.depth, tileDepth))}
 }`,
   };
 }
 
+/** How a run of elements ends for a kernel that reads groups of four, in tiles. */
+type End = 'with tiles' | 'with groups' | 'anywhere';
+
+function endOf(length: number, tile: number): End {
+  return length % tile === 0 ? 'with tiles' : length % 4 === 0 ? 'with groups' : 'anywhere';
+}
+
 /**
- * Statements that return elements `at … at + 3` of a run of `end`, of which the first lies at `index`, with zeros
+ * Statements that return elements `at … at + 3` of a run of `length`, of which the first lies at `index`, with zeros
  * beyond the end.
  */
 function loadGroup(
   buffer: string,
   index: string,
   at: string,
-  end: string,
+  length: string,
   aligned: boolean,
-  wholeGroups: boolean,
+  end: End,
 ): string {
-  if (wholeGroups) {
-    const read = aligned
-      ? `${buffer}_load4(i)`
-      : `vec4f(${range(4)
-          .map((e) => `${buffer}_load(i + ${e}u)`)
-          .join(', ')})`;
-    return `if (${at} >= ${end}) { return vec4f(); }
-  let i = ${index};
+  const each = (text: (e: number) => string): string => range(4).map(text).join(', ');
+  const read = aligned ? `${buffer}_load4(i)` : `vec4f(${each((e) => `${buffer}_load(i + ${e}u)`)})`;
+  switch (end) {
+    case 'with tiles':
+      return `let i = ${index};
   return ${read};`;
-  }
-  return `let i = ${index};
+    case 'with groups':
+      return `let i = ${index};
+  if (${at} >= ${length}) { return vec4f(); }
+  return ${read};`;
+    case 'anywhere':
+      return `let i = ${index};
   var v = vec4f();
   ${range(4)
-    .map((e) => `if (${at} + ${e}u < ${end}) { v[${e}] = ${buffer}_load(i + ${e}u); }`)
+    .map((e) => `if (${at} + ${e}u < ${length}) { v[${e}] = ${buffer}_load(i + ${e}u); }`)
     .join('\n  ')}
   return v;`;
+  }
 }
 
 /** Text ` + …` that adds an operand's offset for `batch`, the flat index over the batch axes. */
