@@ -9,7 +9,7 @@ import { mayBeForeign, unsupportedReason } from './build.ts';
 import { Emitter, type NodeParts } from './emit.ts';
 import { force } from './force.ts';
 import type { Graph, Node, Value } from './graph.ts';
-import { isSmall, weightValue } from './values.ts';
+import { isSmall, knowWeight, maskWeights, weightValue } from './values.ts';
 import type { Block, GraphTemplate, TemplateNode } from './template.ts';
 
 export interface SpecializeOptions {
@@ -82,7 +82,10 @@ export async function specialize(
   const outputs = template.outputs.map(({ name }, i) =>
     emitter.output(scope.get(template.results[i]!), name),
   );
-  return { inputs, outputs, nodes: emitter.finish() };
+  const nodes = emitter.finish();
+  // Patterns want to see whether a mask is causal.
+  for (const [value, ref] of maskWeights(nodes)) knowWeight(value, ref, await read(ref, signal));
+  return { inputs, outputs, nodes };
 
   async function specializeBlock(block: Block, names: Scope): Promise<void> {
     for (const [name, ref] of block.weights) names.set(name, weightValue(emitter.uniqueName(name), ref));

@@ -32,11 +32,7 @@ export function headSplit(
 ): [batch: number, heads: number] {
   if (scores.length === 4) return [scores[0]!, scores[1]!];
   if (scores.length === 2) return [1, 1];
-  for (const { value, rank } of masks) {
-    if (rank === 4 && value.shape.length === 4 && value.shape[0]! * value.shape[1]! === scores[0]) {
-      return [value.shape[0]!, value.shape[1]!];
-    }
-  }
+  for (const mask of masks) if (mask.scores.length === 4) return [mask.scores[0]!, mask.scores[1]!];
   for (const value of operands) {
     const before = producerOf(graph, value, 'Reshape')?.inputs[0]!.shape;
     const splits = before?.length === 4 && equalShapes(before.slice(2), value.shape.slice(1));

@@ -2,12 +2,13 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { broadcastStrides } from '../evaluate.ts';
 import type { GraphEditor } from '../edit.ts';
 import type { Value } from '../graph.ts';
+import { dataOf } from '../match.ts';
 
-/** One thing that hides scores. `rank` is that of the scores it was applied to. */
+/** One thing that hides scores. `scores` is the shape of those that it was applied to. */
 export type Mask =
-  | { kind: 'add'; value: Value; rank: number }
+  | { kind: 'add'; value: Value; scores: Shape }
   /** Scores where `value` is not `keeps` are replaced by `fill`. */
-  | { kind: 'where'; value: Value; keeps: boolean; fill: number; rank: number };
+  | { kind: 'where'; value: Value; keeps: boolean; fill: number; scores: Shape };
 
 /**
  * All masks as one that broadcasts to `tall` [B, H, S, T].
@@ -22,7 +23,7 @@ export function combineMasks(
 ): Value | undefined | 'unfit' {
   const shaped: Mask[] = [];
   for (const mask of masks) {
-    const shape = tallShape(mask.value.shape, mask.rank, tall);
+    const shape = tallShape(mask.value.shape, mask.scores.length, tall);
     if (!shape) return 'unfit';
     shaped.push({ ...mask, value: graph.reshape(mask.value, shape, name) });
   }
@@ -65,8 +66,8 @@ function tallShape(shape: Shape, rank: number, tall: Shape): Shape | undefined {
 /** Whether an additive mask hides exactly the keys after each query. */
 export function isCausal(mask: Value, tall: Shape): boolean {
   const [queries, keys] = tall.slice(-2);
-  if (mask.origin.kind !== 'constant' || queries !== keys || queries! < 2) return false;
-  const { data } = mask.origin;
+  const data = dataOf(mask);
+  if (!data || queries !== keys || queries! < 2) return false;
   const strides = broadcastStrides(mask.shape, tall);
   // A mask that differs between batches or heads is no plain causal one.
   if (strides[0] !== 0 || strides[1] !== 0) return false;

@@ -1,4 +1,4 @@
-import { sizeOf } from '../../tensor/shape.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import type { Node, Value } from '../graph.ts';
 import { eitherOrder, producerOf, scalarOf } from '../match.ts';
@@ -30,10 +30,10 @@ export function parseScores(graph: GraphEditor, value: Value): Scores | undefine
         : undefined;
     case 'Add': {
       const sides = eitherOrder(node, (side) => parseScores(graph, side));
-      return sides && masked(sides.found, { kind: 'add', value: sides.other, rank: value.shape.length });
+      return sides && masked(sides.found, { kind: 'add', value: sides.other, scores: value.shape });
     }
     case 'Where':
-      return where(graph, node, value.shape.length);
+      return where(graph, node, value.shape);
     default: {
       const factor = scalarFactor(node);
       const inner = factor && parseScores(graph, factor.of);
@@ -44,7 +44,7 @@ export function parseScores(graph: GraphEditor, value: Value): Scores | undefine
 }
 
 /** `Where(keep, scores, fill)` or `Where(hide, fill, scores)`. */
-function where(graph: GraphEditor, node: Node, rank: number): Scores | undefined {
+function where(graph: GraphEditor, node: Node, shape: Shape): Scores | undefined {
   const [condition, a, b] = node.inputs;
   for (const [scores, other, keeps] of [
     [a, b, true],
@@ -53,7 +53,7 @@ function where(graph: GraphEditor, node: Node, rank: number): Scores | undefined
     const fill = scalarOf(other);
     if (fill === undefined || fill > -1e3) continue;
     const inner = parseScores(graph, scores!);
-    if (inner) return masked(inner, { kind: 'where', value: condition!, keeps, fill, rank });
+    if (inner) return masked(inner, { kind: 'where', value: condition!, keeps, fill, scores: shape });
   }
   return undefined;
 }

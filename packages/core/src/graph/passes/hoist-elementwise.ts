@@ -27,10 +27,12 @@ function hoist(graph: GraphEditor, node: Node): void {
     const views = value && equalShapes(value.shape, shape) ? viewsBefore(graph, value, node) : [];
     const source = views.at(-1)?.inputs[0];
     if (!source || !isHosted(graph, source, views.at(-1)!)) continue;
-    // Anything but full-size operands would have to be taken apart.
-    if (!node.inputs.every((operand) => equalShapes(operand!.shape, shape))) continue;
     // If another operand could be finished where it is, moving away from it gains nothing.
     if (node.inputs.some((operand) => operand !== value && isHosted(graph, operand!, node))) continue;
+    const shapes = node.inputs.map((operand) =>
+      operand === value ? source.shape : undone(operand!.shape, views),
+    );
+    if (shapes.includes(undefined)) continue;
     const inputs = node.inputs.map((operand) => (operand === value ? source : undo(graph, operand!, views)));
     const { op, domain, name, expr } = node;
     const result = node.outputs[0]!;
@@ -76,13 +78,53 @@ function isHosted(graph: GraphEditor, value: Value, user: Node): boolean {
 /** An operand of the moved node: seen backwards through the views. */
 function undo(graph: GraphEditor, value: Value, views: readonly Node[]): Value {
   return views.reduce((at, view) => {
-    if (view.op === 'Reshape') return graph.reshape(at, view.inputs[0]!.shape);
-    const perm = permOf(view);
-    return graph.transpose(
-      at,
-      perm.map((_, axis) => perm.indexOf(axis)),
-    );
+    const full = aligned(at.shape, view.outputs[0]!.shape.length);
+    const tall = graph.reshape(at, full);
+    if (view.op === 'Reshape') return graph.reshape(tall, unreshaped(full, view)!);
+    return graph.transpose(tall, inverse(permOf(view)));
   }, value);
+}
+
+/** The shape that `undo` gives; `undefined` where it cannot. */
+function undone(shape: Shape, views: readonly Node[]): Shape | undefined {
+  return views.reduce<Shape | undefined>((at, view) => {
+    const full = at && aligned(at, view.outputs[0]!.shape.length);
+    if (!full || view.op === 'Reshape') return full && unreshaped(full, view);
+    return inverse(permOf(view)).map((axis) => full[axis]!);
+  }, shape);
+}
+
+/** With leading ones up to a rank. */
+function aligned(shape: Shape, rank: number): Shape {
+  return [...new Array<number>(rank - shape.length).fill(1), ...shape];
+}
+
+function inverse(perm: readonly number[]): number[] {
+  return perm.map((_, axis) => perm.indexOf(axis));
+}
+
+/**
+ * The shape before a Reshape of a tensor that broadcasts to what comes after it. Where several axes became one or one
+ * became several, it must have all of them or none.
+ */
+function unreshaped(shape: Shape, view: Node): Shape | undefined {
+  const [before, after] = [view.inputs[0]!.shape, view.outputs[0]!.shape];
+  const result: number[] = [];
+  let [i, j] = [0, 0];
+  while (i < before.length || j < after.length) {
+    const [firstOld, firstNew] = [i, j];
+    let [old, now] = [before[i++] ?? 1, after[j++] ?? 1];
+    while (old !== now) {
+      if (old < now) old *= before[i++] ?? NaN;
+      else now *= after[j++] ?? NaN;
+      if (Number.isNaN(old) || Number.isNaN(now)) return undefined;
+    }
+    const own = shape.slice(firstNew, j);
+    if (own.every((dim) => dim === 1)) result.push(...before.slice(firstOld, i).map(() => 1));
+    else if (own.every((dim, k) => dim === after[firstNew + k])) result.push(...before.slice(firstOld, i));
+    else return undefined;
+  }
+  return result;
 }
 
 function redo(graph: GraphEditor, value: Value, view: Node): Value {
