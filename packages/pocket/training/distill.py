@@ -13,25 +13,16 @@ import argparse
 import random
 
 import torch
-from torch import nn
 
 from pocket.feed import ComposedPictures, Feed, LatentFeed, Ring
 from pocket.flow import WINDOWS, Denoiser, guided_velocity, integrate, mix, pseudo_huber, window_start
 from pocket.quantise import rounded_state
-from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, save
+from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 from train_teacher import load_vae
 
 TEACHER_STEPS = 5  # Euler steps within a window
+OWN_STARTS = 0.5  # share of batches that start where the student itself arrives
 AT_WINDOW_START = 0.7  # share of samples trained exactly where four-step sampling calls the model
-
-
-class WindowLoss(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x, t, ids, target):
-        return pseudo_huber(self.model(x, t, ids).float() - target)
 
 
 class PairMaker:
@@ -39,18 +30,17 @@ class PairMaker:
 
     def __init__(self, teacher, student, empty, guidance, devices):
         self.teacher, self.student, self.empty, self.guidance, self.devices = teacher, student, empty, guidance, devices
-        self.rng = random.Random(0)  # the same windows on every process, so that none waits for another
 
     @torch.no_grad()
-    def make(self, pictures, ids):
-        window = self.rng.randrange(WINDOWS)
+    def make(self, pictures, ids, window, own):
+        """`own` starts where the student arrives from noise; otherwise the start is a noised picture."""
         begin, end = window_start(window), window_start(window + 1)
         start = torch.randn_like(pictures)
         with self.devices.autocast():
-            if self.rng.random() < 0.5:
-                start = mix(pictures, start, torch.full((len(pictures),), begin, device=start.device))
-            elif window > 0:
+            if own:
                 start = integrate(lambda x, t: self.student(x, t, ids).float(), start, 1.0, begin, window)
+            else:
+                start = mix(pictures, start, torch.full((len(pictures),), begin, device=start.device))
             finish = integrate(lambda x, t: guided_velocity(self.teacher, x, t, ids, self.empty, self.guidance), start, begin, end, TEACHER_STEPS)
         windows = torch.full((len(start),), window, device=start.device, dtype=torch.int16)
         return start.half(), finish.half(), windows, ids.short()
@@ -75,47 +65,59 @@ def main():
     parser.add_argument("--student", help="student weights to go on from; the teacher's by default")
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps-per-pairs", type=int, default=3, help="training steps for each batch of new pairs")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--ring", type=int, default=100000)
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--rate", type=float, default=2.5e-4)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--quantised-share", type=float, default=0.35, help="share of the time, at the end, with quantised weights")
     parser.add_argument("--seed", type=int, default=301)
     options = parser.parse_args()
 
+    seed = options.seed + process_rank()
+    dataset = ComposedPictures(options.pack, options.tokenizer, seed)
+    feed = Feed(dataset, options.workers)
     devices = Devices()
-    torch.manual_seed(options.seed + devices.rank)
-    dataset = ComposedPictures(options.pack, options.tokenizer, options.seed + devices.rank)
+    feed.start(devices.device)
+    torch.manual_seed(seed)
     empty = torch.tensor(dataset.tokenizer.encode(""), device=devices.device)
-    feed = Feed(dataset, options.workers, devices.device)
     vae = load_vae(options.vae, devices)
     build = lambda path: load_weights(Denoiser(), load(path)).to(devices.device, memory_format=torch.channels_last)
     teacher, student = build(options.teacher).eval().requires_grad_(False), build(options.student or options.teacher)
     optimiser = Optimiser(student, devices)
-    step = devices.compile(WindowLoss(student))
-    maker = PairMaker(devices.compile(teacher), devices.compile(student), empty, options.guidance, devices)
+    predict = devices.compile(student)
+    maker = PairMaker(devices.compile(teacher), predict, empty, options.guidance, devices)
     latents = LatentFeed(feed, vae, devices, options.ring, options.batch * 4)
-    ring = None
+    ring = Ring(options.ring, maker.make(*latents.sample(options.batch), window=1, own=True), devices.device)
 
+    def add_pairs():
+        window = rng.randrange(WINDOWS)
+        ring.add(maker.make(*latents.sample(options.batch), window, own=rng.random() < OWN_STARTS))
+
+    def forward_backward():
+        x, t, ids, target = training_points(ring.sample(options.batch), devices.device)
+        optimiser.zero()
+        with devices.autocast():
+            velocity = predict(x, t, ids)
+        loss = pseudo_huber(velocity.float() - target)
+        loss.backward()
+        return loss.detach()
+
+    rng = random.Random(0)  # the same windows on every process, so that none waits for another
+    add_pairs()
+    devices.first_alone(forward_backward)
+    devices.log("compiled")
     schedule, total = Schedule(devices, options.minutes), 0.0
     while schedule.advance():
         if optimiser.transform is None and schedule.fraction > 1 - options.quantised_share:
             optimiser.transform = rounded_state
             devices.log(f"step {schedule.step}: weights quantised from here on")
-        if ring is None or schedule.step % options.steps_per_pairs == 0:
+        if schedule.step % options.steps_per_pairs == 0:
             latents.absorb()
-            pairs = maker.make(*latents.sample(options.batch))
-            ring = ring or Ring(options.ring, pairs, devices.device)
-            ring.add(pairs)
-        x, t, ids, target = training_points(ring.sample(options.batch), devices.device)
-        optimiser.zero()
-        with devices.autocast():
-            loss = step(x, t, ids, target)
-        loss.backward()
-        optimiser.step(schedule.cosine(options.rate))
-        total += loss.detach()
+            add_pairs()
+        total += forward_backward()
+        optimiser.step(schedule.cosine(options.rate, warmup_steps=100))
         if schedule.step % 200 == 0:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {total.item() / 200:.4f} pairs {ring.seen}")
             total = 0.0

@@ -28,13 +28,13 @@ def main():
     parser.add_argument("--seed", type=int, default=701)
     options = parser.parse_args()
 
-    devices = Devices()
-    torch.manual_seed(options.seed)
     dataset = ComposedPictures(options.pack, options.tokenizer, options.seed, train=False)
-    feed = Feed(dataset, options.workers, devices.device)
+    feed = Feed(dataset, options.workers)
+    devices = Devices()
+    feed.start(devices.device)
+    torch.manual_seed(options.seed)
     judge = Judge(len(dataset.pack.concepts)).to(devices.device, memory_format=torch.channels_last)
     optimiser = Optimiser(judge, devices, max_decay=0.998)
-    step = devices.compile(judge, enabled=False)
     pictures, _, labels = feed.next()
     ring = Ring(options.ring, [pictures, labels], devices.device)
     while ring.filled < options.batch * 8:
@@ -47,7 +47,7 @@ def main():
         pictures, labels = ring.sample(options.batch)
         optimiser.zero()
         with devices.autocast():
-            outputs = step(to_model_range(pictures))
+            outputs = judge(to_model_range(pictures))
         loss, accuracy = judge_loss(outputs, labels.long())
         loss.backward()
         optimiser.step(schedule.cosine(options.rate))

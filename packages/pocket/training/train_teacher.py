@@ -6,23 +6,13 @@ usage: torchrun --nproc-per-node N train_teacher.py --pack pack --tokenizer TOKE
 import argparse
 
 import torch
-from torch import nn
 
 from pocket.feed import ComposedPictures, Feed, LatentFeed
 from pocket.flow import Denoiser, mix, training_times
 from pocket.models.vae import AutoencoderKL
-from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, save
+from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 
 CAPTION_DROPOUT = 0.1
-
-
-class FlowLoss(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x, t, ids, target):
-        return (self.model(x, t, ids).float() - target).square().mean()
 
 
 def load_vae(path, devices):
@@ -38,42 +28,51 @@ def main():
     parser.add_argument("--vae", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--ring", type=int, default=300000)
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=101)
     parser.add_argument("--resume", help="weights to start from")
     options = parser.parse_args()
 
+    seed = options.seed + process_rank()
+    dataset = ComposedPictures(options.pack, options.tokenizer, seed)
+    feed = Feed(dataset, options.workers)
     devices = Devices()
-    torch.manual_seed(options.seed + devices.rank)
-    dataset = ComposedPictures(options.pack, options.tokenizer, options.seed + devices.rank)
+    feed.start(devices.device)
+    torch.manual_seed(seed)
     empty = torch.tensor(dataset.tokenizer.encode(""), device=devices.device)
-    feed = Feed(dataset, options.workers, devices.device)
     vae = load_vae(options.vae, devices)
     model = Denoiser()
     if options.resume:
         load_weights(model, load(options.resume))
     model = model.to(devices.device, memory_format=torch.channels_last)
     optimiser = Optimiser(model, devices)
-    step = devices.compile(FlowLoss(model))
+    predict = devices.compile(model)
     latents = LatentFeed(feed, vae, devices, options.ring, options.batch * 4)
     devices.log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {latents.ring.filled} latents to start with")
 
-    schedule, total = Schedule(devices, options.minutes), 0.0
-    while schedule.advance():
-        latents.absorb()
+    def forward_backward():
         pictures, ids = latents.sample(options.batch)
         ids = torch.where((torch.rand(options.batch, device=devices.device) < CAPTION_DROPOUT)[:, None], empty, ids)
         noise, t = torch.randn_like(pictures), training_times(options.batch, devices.device)
         x = mix(pictures, noise, t).contiguous(memory_format=torch.channels_last)
         optimiser.zero()
         with devices.autocast():
-            loss = step(x, t, ids, noise - pictures)
+            velocity = predict(x, t, ids)
+        loss = (velocity.float() - (noise - pictures)).square().mean()
         loss.backward()
+        return loss.detach()
+
+    devices.first_alone(forward_backward)
+    devices.log("compiled")
+    schedule, total = Schedule(devices, options.minutes), 0.0
+    while schedule.advance():
+        latents.absorb()
+        loss = forward_backward()
         norm = optimiser.step(schedule.cosine(options.rate, warmup_steps=300))
-        total += loss.detach()
+        total += loss
         if schedule.step % 200 == 0:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {total.item() / 200:.4f} norm {norm.item():.3f} composed {latents.ring.seen}")
             total = 0.0

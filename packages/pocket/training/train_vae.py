@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.models.vae import VAE_CONFIG, AutoencoderKL
 from pocket.quantise import rounded_state
-from pocket.runtime import Devices, Optimiser, Schedule, save
+from pocket.runtime import Devices, Optimiser, Schedule, process_rank, save
 
 KL_WEIGHT = 2e-3
 
@@ -92,13 +92,15 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=13)
     parser.add_argument("--ring", type=int, default=60000)
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
+    seed = options.seed + process_rank()
+    feed = Feed(ComposedPictures(options.pack, options.tokenizer, seed), options.workers)
     devices = Devices()
-    torch.manual_seed(options.seed + devices.rank)
-    feed = Feed(ComposedPictures(options.pack, options.tokenizer, options.seed + devices.rank), options.workers, devices.device)
+    feed.start(devices.device)
+    torch.manual_seed(seed)
     vae = AutoencoderKL().to(devices.device, memory_format=torch.channels_last)
     optimiser = Optimiser(vae, devices)
     step = devices.compile(VaeLoss(vae))
@@ -106,16 +108,24 @@ def main():
     ring = Ring(options.ring, [held_out], devices.device)
     while ring.filled < options.batch * 4:
         ring.add(feed.next()[:1])
-    latent_shape = (options.batch, VAE_CONFIG["latent_channels"], 32, 32)
+    size = held_out.shape[1] // 8
+    latent_shape = (options.batch, VAE_CONFIG["latent_channels"], size, size)
+
+    def forward_backward():
+        pictures = to_model_range(ring.sample(options.batch)[0])
+        optimiser.zero()
+        with devices.autocast():
+            losses = step(pictures, torch.randn(latent_shape, device=devices.device))
+        losses[0].backward()
+        return losses
+
+    devices.first_alone(forward_backward)
+    devices.log("compiled")
     schedule = Schedule(devices, options.minutes)
     while schedule.advance():
         for batch in feed.ready():
             ring.add(batch[:1])
-        pictures = to_model_range(ring.sample(options.batch)[0])
-        optimiser.zero()
-        with devices.autocast():
-            loss, error, kl = step(pictures, torch.randn(latent_shape, device=devices.device))
-        loss.backward()
+        loss, error, kl = forward_backward()
         optimiser.step(schedule.cosine(options.rate))
         if schedule.step % 100 == 1:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.4f} psnr {psnr(error).item():.2f} kl {kl.item():.2f} composed {ring.seen}")

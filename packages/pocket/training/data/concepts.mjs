@@ -27,11 +27,13 @@ function loadNouns() {
   return nouns
 }
 
+/** How often a concept is drawn: most often what people ask for, least what only emoji have. */
 function samplingWeight(group, subgroup, name) {
-  if (group === 'symbols') return 0.3
-  if (subgroup === 'time') return 0.4
-  if (group === 'people-body') return /^(man|woman) /.test(name) ? 0.3 : 0.7
-  return group === 'smileys-emotion' ? 1 : 1.3
+  if (group === 'symbols') return 0.15
+  if (subgroup === 'time') return 0.2
+  if (group === 'people-body') return /^(man|woman) /.test(name) ? 0.12 : 0.35
+  if (group === 'smileys-emotion') return 0.7
+  return group === 'animals-nature' || group === 'food-drink' ? 1.5 : 1.1
 }
 
 function isExcluded(entry, group, subgroup, hex) {

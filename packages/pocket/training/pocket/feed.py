@@ -28,17 +28,25 @@ class ComposedPictures(IterableDataset):
 
 
 class Feed:
-    """Collects batches in the background; `ready` hands over what has arrived without waiting."""
+    """Collects batches from worker processes in the background; `ready` hands over what has arrived without waiting.
 
-    def __init__(self, dataset, workers, device, depth=24):
-        self.device = device
-        self.loader = DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=device.type == "cuda", prefetch_factor=2 if workers else None)
+    Workers are forked on construction: build the feed before this process has a GPU context or threads.
+    """
+
+    def __init__(self, dataset, workers, depth=24):
+        loader = DataLoader(dataset, batch_size=None, num_workers=workers, in_order=not workers, prefetch_factor=2 if workers else None)
+        self.batches = iter(loader)
         self.queue = queue.Queue(depth)
+        self.device = None
+
+    def start(self, device):
+        self.device = device
         threading.Thread(target=self._collect, daemon=True).start()
+        return self
 
     def _collect(self):
-        for batch in self.loader:
-            self.queue.put(batch)
+        for batch in self.batches:
+            self.queue.put([part.pin_memory() for part in batch] if self.device.type == "cuda" else batch)
 
     def next(self):
         return [part.to(self.device, non_blocking=True) for part in self.queue.get()]

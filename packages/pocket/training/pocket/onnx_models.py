@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from .onnx_graph import Graph
+from .models.unet import level_heads
 from .models.vae import EPS
 
 
@@ -64,7 +65,7 @@ def _time_embedding(g, timestep, channels):
 
 def unet_graph(weights, config):
     g = Graph("unet", weights, "unet.")
-    widths, heads, layers = config["block_out_channels"], config["attention_head_dim"], config["layers_per_block"]
+    widths, heads, layers = config["block_out_channels"], level_heads(config), config["layers_per_block"]
     groups, eps, last = config["norm_num_groups"], config["norm_eps"], len(config["block_out_channels"]) - 1
     x = g.input("sample", ["batch_size", config["in_channels"], "height", "width"])
     timestep = g.input("timestep", ["steps"])
@@ -75,7 +76,8 @@ def unet_graph(weights, config):
     for i, width in enumerate(widths):
         for j in range(layers):
             x = g.resnet(x, f"down_blocks.{i}.resnets.{j}", groups, eps, time)
-            x = _transformer(g, x, f"down_blocks.{i}.attentions.{j}", context, width, heads[i], groups)
+            if heads[i]:
+                x = _transformer(g, x, f"down_blocks.{i}.attentions.{j}", context, width, heads[i], groups)
             skips.append(x)
         if i < last:
             x = g.conv(x, f"down_blocks.{i}.downsamplers.0.conv", stride=2)
@@ -87,7 +89,8 @@ def unet_graph(weights, config):
         for j in range(layers + 1):
             x = g.node("Concat", [x, skips.pop()], f"up_blocks.{i}", axis=1)
             x = g.resnet(x, f"up_blocks.{i}.resnets.{j}", groups, eps, time)
-            x = _transformer(g, x, f"up_blocks.{i}.attentions.{j}", context, width, heads[last - i], groups)
+            if heads[last - i]:
+                x = _transformer(g, x, f"up_blocks.{i}.attentions.{j}", context, width, heads[last - i], groups)
         if i < last:
             x = g.upsample(x, f"up_blocks.{i}.upsamplers.0")
     x = g.conv(g.silu(g.group_norm(x, "conv_norm_out", groups, eps), "conv_norm_out"), "conv_out")

@@ -10,11 +10,15 @@ import torch.distributed as dist
 START = time.time()
 
 
+def process_rank():
+    return int(os.environ.get("RANK", 0))
+
+
 class Devices:
     """This process's device and its place among the others (started by torchrun, or alone)."""
 
     def __init__(self):
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.rank, self.world = process_rank(), int(os.environ.get("WORLD_SIZE", 1))
         self.cuda = torch.cuda.is_available()
         local = int(os.environ.get("LOCAL_RANK", 0))
         self.device = torch.device("cuda", local) if self.cuda else torch.device("cpu")
@@ -28,8 +32,16 @@ class Devices:
     def autocast(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.cuda)
 
-    def compile(self, module, enabled=True):
-        return torch.compile(module, dynamic=False) if self.cuda and enabled else module
+    def compile(self, module):
+        return torch.compile(module, dynamic=False) if self.cuda else module
+
+    def first_alone(self, action):
+        """Runs an action on the first process and then on the others, which find what it compiled in the cache."""
+        for turn in (True, False):
+            if (self.rank == 0) == turn:
+                action()
+            if self.world > 1:
+                dist.barrier()
 
     def average(self, tensor):
         if self.world > 1:

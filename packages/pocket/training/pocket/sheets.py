@@ -51,7 +51,7 @@ def _nearest(judge, generated, pool, device):
 
 def _training_pool(options):
     dataset = ComposedPictures(options.pack, options.tokenizer, seed=101)
-    feed, parts = Feed(dataset, options.workers, torch.device("cpu")), []
+    feed, parts = Feed(dataset, options.workers).start(torch.device("cpu")), []
     while sum(len(part) for part in parts) < options.pool:
         parts.append(feed.next()[0].clone())
     return torch.cat(parts)

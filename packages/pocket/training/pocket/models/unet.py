@@ -1,4 +1,4 @@
-"""UNet2DConditionModel: Stable Diffusion's topology with cross-attention on every level."""
+"""UNet2DConditionModel: Stable Diffusion's topology, with transformer blocks on all levels but the largest."""
 
 import math
 
@@ -16,9 +16,9 @@ UNET_CONFIG = {
     "center_input_sample": False,
     "flip_sin_to_cos": True,
     "freq_shift": 0,
-    "down_block_types": ["CrossAttnDownBlock2D"] * 3,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "up_block_types": ["CrossAttnUpBlock2D"] * 3,
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [128, 192, 256],
     "layers_per_block": 1,
     "downsample_padding": 1,
@@ -41,6 +41,11 @@ def timestep_embedding(timesteps, channels):
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
+def level_heads(config):
+    """Attention heads of each level, from the widest latent down; 0 where a level has no transformers."""
+    return [heads if "CrossAttn" in kind else 0 for heads, kind in zip(config["attention_head_dim"], config["down_block_types"])]
+
+
 class TimestepEmbedding(nn.Module):
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -52,24 +57,31 @@ class TimestepEmbedding(nn.Module):
 
 
 class _Level(nn.Module):
-    """ResNet and transformer blocks of one resolution, with an optional resampler at its end."""
+    """ResNet blocks of one resolution, each with a transformer where there are heads, and an optional resampler at the end."""
 
     def __init__(self, widths, out_channels, heads, config, resampler):
         super().__init__()
         groups, time_channels = config["norm_num_groups"], config["block_out_channels"][0] * 4
         self.resnets = nn.ModuleList([ResnetBlock2D(w, out_channels, groups, config["norm_eps"], time_channels) for w in widths])
-        self.attentions = nn.ModuleList([Transformer2DModel(out_channels, heads, config["cross_attention_dim"], groups) for _ in widths])
+        if heads:
+            self.attentions = nn.ModuleList([Transformer2DModel(out_channels, heads, config["cross_attention_dim"], groups) for _ in widths])
         if resampler is Downsample2D:
             self.downsamplers = nn.ModuleList([Downsample2D(out_channels)])
         if resampler is Upsample2D:
             self.upsamplers = nn.ModuleList([Upsample2D(out_channels)])
 
+    def layer(self, i, x, time, context):
+        x = self.resnets[i](x, time)
+        return self.attentions[i](x, context) if hasattr(self, "attentions") else x
 
-class CrossAttnDownBlock2D(_Level):
+
+class DownLevel(_Level):
+    """DownBlock2D or CrossAttnDownBlock2D."""
+
     def forward(self, x, time, context):
         skips = []
-        for resnet, attention in zip(self.resnets, self.attentions):
-            x = attention(resnet(x, time), context)
+        for i in range(len(self.resnets)):
+            x = self.layer(i, x, time, context)
             skips.append(x)
         if hasattr(self, "downsamplers"):
             x = self.downsamplers[0](x)
@@ -77,10 +89,12 @@ class CrossAttnDownBlock2D(_Level):
         return x, skips
 
 
-class CrossAttnUpBlock2D(_Level):
+class UpLevel(_Level):
+    """UpBlock2D or CrossAttnUpBlock2D."""
+
     def forward(self, x, skips, time, context):
-        for resnet, attention in zip(self.resnets, self.attentions):
-            x = attention(resnet(torch.cat([x, skips.pop()], 1), time), context)
+        for i in range(len(self.resnets)):
+            x = self.layer(i, torch.cat([x, skips.pop()], 1), time, context)
         return self.upsamplers[0](x) if hasattr(self, "upsamplers") else x
 
 
@@ -102,14 +116,15 @@ class UNet2DConditionModel(nn.Module):
     def __init__(self, config=UNET_CONFIG):
         super().__init__()
         self.config = config
-        widths, heads, layers = config["block_out_channels"], config["attention_head_dim"], config["layers_per_block"]
+        widths, layers = config["block_out_channels"], config["layers_per_block"]
+        heads = level_heads(config)
         time_channels, last = widths[0] * 4, len(widths) - 1
         self.conv_in = nn.Conv2d(config["in_channels"], widths[0], 3, padding=1)
         self.time_embedding = TimestepEmbedding(widths[0], time_channels)
         skips, width = [widths[0]], widths[0]
         self.down_blocks = nn.ModuleList()
         for i, out in enumerate(widths):
-            self.down_blocks.append(CrossAttnDownBlock2D([width] + [out] * (layers - 1), out, heads[i], config, Downsample2D if i < last else None))
+            self.down_blocks.append(DownLevel([width] + [out] * (layers - 1), out, heads[i], config, Downsample2D if i < last else None))
             skips += [out] * (layers + (i < last))
             width = out
         self.mid_block = UNetMidBlock2DCrossAttn(width, heads[-1], config)
@@ -119,7 +134,7 @@ class UNet2DConditionModel(nn.Module):
             for _ in range(layers + 1):
                 inputs.append(width + skips.pop())
                 width = out
-            self.up_blocks.append(CrossAttnUpBlock2D(inputs, out, heads[last - i], config, Upsample2D if i < last else None))
+            self.up_blocks.append(UpLevel(inputs, out, heads[last - i], config, Upsample2D if i < last else None))
         self.conv_norm_out = nn.GroupNorm(config["norm_num_groups"], widths[0], config["norm_eps"])
         self.conv_out = nn.Conv2d(widths[0], config["out_channels"], 3, padding=1)
         zero_residual_outputs(self)
