@@ -252,17 +252,15 @@ export class Session {
       return work();
     });
     this.#queue = turn.catch(() => {});
-    return untilAbort(turn, signal);
+    return this.engine ? this.engine.until(turn, signal) : untilAbort(turn, signal);
   }
 
   async #run(inputs: Readonly<Tensors>, options: RunOptions, profiler?: Profiler): Promise<Tensors> {
     for (const [name, tensor] of Object.entries(inputs)) checkUsable(name, tensor, this.engine);
     const executable = await this.#executable(inputs, options);
-    const results = await executable.run(inputs, {
-      targets: options.outputs,
-      signal: options.signal,
-      profiler,
-    });
+    const results = await this.#withRoom(1, () =>
+      executable.run(inputs, { targets: options.outputs, signal: options.signal, profiler }),
+    );
     try {
       await this.#numerics?.check(results);
       this.#check();
@@ -352,20 +350,28 @@ export class Session {
     const { signal, onProgress = this.#options.onProgress } = options;
     const engine = this.engine!;
     const plan = await this.#planFor(request, signal);
+    return this.#withRoom(0, async () => {
+      const program = await Program.prepare(engine, plan, this.#weights!, {
+        signal,
+        onProgress,
+        islands: this.#islands,
+      });
+      const executable = new Executable(engine, program, this.#stableInputs);
+      if (this.#disposed) executable.dispose();
+      this.#check();
+      return executable;
+    });
+  }
+
+  /** Lets go of programs for other shapes, which can be made again, when memory runs out. Spares the last `spared`. */
+  async #withRoom<T>(spared: number, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        const program = await Program.prepare(engine, plan, this.#weights!, {
-          signal,
-          onProgress,
-          islands: this.#islands,
-        });
-        const executable = new Executable(engine, program, this.#stableInputs);
-        if (this.#disposed) executable.dispose();
-        this.#check();
-        return executable;
+        return await work();
       } catch (error) {
-        // What is prepared for other shapes can be made again.
-        if (!(error instanceof OutOfMemoryError && this.#programs.evict())) throw error;
+        if (!(error instanceof OutOfMemoryError) || this.#programs.size <= spared) throw error;
+        this.#programs.evict();
+        this.engine?.buffers.trim();
       }
     }
   }

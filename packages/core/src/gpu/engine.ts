@@ -41,6 +41,8 @@ export class Engine {
   #end: DeviceLostError | DisposedError | undefined;
   /** What the browser reported outside of any call: memory that ran out, or a mistake of ours. */
   #fault: Error | undefined;
+  /** Failures that were no device loss. */
+  readonly #heardOf = new WeakSet<Error>();
   /** Rejects what `until` waits for. */
   readonly #waiting = new Set<(error: Error) => void>();
 
@@ -105,8 +107,7 @@ export class Engine {
       this.#waiting.add(settle);
       promise
         .then(resolve, async (error: unknown) => {
-          const known = error instanceof CalotypeError && !(error instanceof ShaderError);
-          if (!known) await Promise.race([this.lost, sleep(LOSS_GRACE_MS)]);
+          await this.#lossBehind(error);
           reject(this.#end ?? error);
         })
         .finally(() => this.#waiting.delete(settle));
@@ -125,6 +126,14 @@ export class Engine {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** Waits a little for the news that the device was lost, if that may be what made a call fail. */
+  async #lossBehind(error: unknown): Promise<void> {
+    const isOurs = error instanceof CalotypeError && !(error instanceof ShaderError);
+    if (isOurs || !(error instanceof Error) || this.#heardOf.has(error)) return;
+    this.#heardOf.add(error);
+    await Promise.race([this.lost, sleep(LOSS_GRACE_MS)]);
   }
 
   #stop(error: DeviceLostError | DisposedError): void {
