@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { buildStandalone, commandFolder } from '@calotype/dev/build-pages';
+import { buildStandalone } from '@calotype/dev/build-pages';
 import { root } from './lib/run.ts';
 
 const folder = join(root, 'dist', 'verify');
-await buildStandalone(commandFolder('verify'), 'verify', folder);
+await buildStandalone('verify', folder);
 console.log(`${folder}: node verify.mjs DIR, with playwright-core on NODE_PATH and CHROME_PATH set`);

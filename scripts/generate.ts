@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildPage, commandFolder } from '@calotype/dev/build-pages';
+import { withPage } from '@calotype/dev/build-pages';
 import { unpackFixtures } from '@calotype/dev/fixtures';
 import { main, type DefaultModel } from '@calotype/dev/generate';
 import { root } from './lib/run.ts';
 
-const pageDir = join(root, '.cache', 'pages', 'generate');
-await buildPage(join(commandFolder('generate'), 'page'), pageDir);
-process.exitCode = await main(process.argv.slice(2), pageDir, defaultModel);
+process.exitCode = await withPage('generate', (pageDir) =>
+  main(process.argv.slice(2), pageDir, defaultModel),
+);
 
 async function defaultModel(): Promise<DefaultModel> {
   const pocket = join(root, 'packages/pocket/model');

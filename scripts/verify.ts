@@ -1,8 +1,4 @@
-import { join } from 'node:path';
-import { buildPage, commandFolder } from '@calotype/dev/build-pages';
+import { withPage } from '@calotype/dev/build-pages';
 import { main } from '@calotype/dev/verify';
-import { root } from './lib/run.ts';
 
-const pageDir = join(root, '.cache', 'pages', 'verify');
-await buildPage(join(commandFolder('verify'), 'page'), pageDir);
-process.exitCode = await main(process.argv.slice(2), pageDir);
+process.exitCode = await withPage('verify', (pageDir) => main(process.argv.slice(2), pageDir));

@@ -1,33 +1,50 @@
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import { wgsl } from './wgsl-plugin.ts';
 
+/**
+ * Builds the page of one of this package's commands (`verify`, `generate`) for as long as `use` takes. In a folder of
+ * its own, so that two runs of a command do not meet.
+ */
+export async function withPage<T>(command: string, use: (pageDir: string) => Promise<T>): Promise<T> {
+  const pageDir = await mkdtemp(join(tmpdir(), `calotype-${command}-`));
+  try {
+    await buildPage(join(commandFolder(command), 'page'), pageDir);
+    return await use(pageDir);
+  } finally {
+    await rm(pageDir, { recursive: true, force: true });
+  }
+}
+
 /** Builds the page whose `index.html` lies in `source`, with its workers and WebAssembly, into `outDir`. */
-export async function buildPage(source: string, outDir: string): Promise<void> {
+async function buildPage(source: string, outDir: string): Promise<void> {
   await build({
     root: source,
     configFile: false,
     base: './',
     logLevel: 'warn',
     plugins: [wgsl()],
-    worker: { format: 'es', plugins: () => [wgsl()] },
+    worker: { format: 'es', plugins: () => [wgsl()], rolldownOptions: { checks: { pluginTimings: false } } },
     build: {
       outDir,
       emptyOutDir: true,
       target: 'esnext',
       assetsInlineLimit: 0,
       chunkSizeWarningLimit: Infinity,
+      rolldownOptions: { checks: { pluginTimings: false } },
     },
   });
 }
 
 /**
- * Builds the command whose entry is `bundle-entry.ts` in the folder `source`, and its page, into a folder that runs
- * without this workspace: `node NAME.mjs`, with playwright-core found through NODE_PATH.
+ * Builds a command of this package and its page into a folder that runs without this workspace: `node COMMAND.mjs`,
+ * with playwright-core found through NODE_PATH.
  */
-export async function buildStandalone(source: string, name: string, outDir: string): Promise<void> {
+export async function buildStandalone(command: string, outDir: string): Promise<void> {
+  const source = commandFolder(command);
   await rm(outDir, { recursive: true, force: true });
   await buildPage(join(source, 'page'), join(outDir, 'page'));
   await build({
@@ -41,12 +58,14 @@ export async function buildStandalone(source: string, name: string, outDir: stri
       emptyOutDir: false,
       target: 'node20',
       minify: false,
-      rolldownOptions: { output: { entryFileNames: `${name}.mjs`, codeSplitting: false } },
+      rolldownOptions: {
+        checks: { pluginTimings: false },
+        output: { entryFileNames: `${command}.mjs`, codeSplitting: false },
+      },
     },
   });
 }
 
-/** Folder of one of this package's commands: `verify`, `generate`. */
-export function commandFolder(name: string): string {
+function commandFolder(name: string): string {
   return fileURLToPath(new URL(`./${name}`, import.meta.url));
 }

@@ -1,8 +1,8 @@
-import * as ort from 'onnxruntime-web/wasm';
+import * as ort from 'onnxruntime-web/jspi';
 import type { Feed } from './inputs.ts';
 import { fromNumbers, outputNumbers } from './reference.ts';
 
-// Threads would need cross-origin isolation, and one is enough for graphs that fit this comparison.
+// The build that core's islands load too, so that a page carries one WebAssembly the less. Threads would need cross-origin isolation, and one is enough for graphs that fit this comparison.
 ort.env.wasm.numThreads = 1;
 
 /** A graph's outputs as onnxruntime's CPU provider computes them. */
