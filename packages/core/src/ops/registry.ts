@@ -1,8 +1,10 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
 import { microsoftOps, ownContribOps } from './contrib.ts';
 import { compositeNormalizationOps } from './composite-normalization.ts';
+import { einsumOps } from './einsum.ts';
 import { elementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
+import { ownAttentionOps } from './attention.ts';
 import { convOps } from './conv.ts';
 import { matmulOps, ownMatmulOps } from './matmul.ts';
 import { gatherOps } from './gather.ts';
@@ -25,6 +27,7 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
   '': [
     convOps,
     matmulOps,
+    einsumOps,
     elementwiseOps,
     gatherOps,
     integerOps,
@@ -47,7 +50,7 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     ownContribOps,
     ownQuantizeOps,
     ownNormalizationOps,
-    ownMatmulOps,
+    ownAttentionOps, ownMatmulOps,
   ],
 };
 
