@@ -4,7 +4,10 @@ import toPixels from './to-pixels.wgsl';
 
 const WORKGROUP = 256;
 
-/** Form of a finished picture. A bitmap never leaves the GPU; the others are read back once. */
+/**
+ * Form of a finished picture. A bitmap never leaves the GPU, except with a software adapter; the others are read back
+ * once.
+ */
 export type OutputType = 'bitmap' | 'imageData' | 'blob';
 
 export interface OutputTypes {
@@ -90,8 +93,10 @@ export class LatentDecoder {
   async #picture<T extends OutputType>(planes: Tensor, outputType: T): Promise<OutputTypes[T]> {
     const { buffers, device, readBack } = this.#engine;
     const [height, width] = [planes.shape[2]!, planes.shape[3]!];
+    // A software adapter's memory is the CPU's anyway, and Chromium loses the device when one draws to a canvas.
+    const readsBack = outputType === 'imageData' || device.adapterInfo.isFallbackAdapter;
     // Copies between buffers and textures want rows at multiples of 256 bytes.
-    const pitch = outputType === 'imageData' ? width : Math.ceil(width / 64) * 64;
+    const pitch = readsBack ? width : Math.ceil(width / 64) * 64;
     const pixels = buffers.acquire(Math.ceil((pitch * height * 4) / 16) * 16, 'pixels');
     const fault = buffers.acquire(16, 'fault');
     try {
@@ -103,15 +108,13 @@ export class LatentDecoder {
         Math.ceil((width * height) / WORKGROUP),
       );
       let picture: ImageBitmap | ImageData | Blob;
-      if (outputType === 'imageData') {
+      if (readsBack) {
         const bytes = await readBack.read(pixels, width * height * 4);
-        picture = new ImageData(new Uint8ClampedArray(bytes.buffer), width, height);
+        const data = new ImageData(new Uint8ClampedArray(bytes.buffer), width, height);
+        picture = outputType === 'imageData' ? data : await fromImageData(data, outputType);
       } else {
         const canvas = this.#draw(pixels, width, height, pitch);
-        picture =
-          outputType === 'bitmap'
-            ? canvas.transferToImageBitmap()
-            : await canvas.convertToBlob({ type: 'image/png' });
+        picture = outputType === 'bitmap' ? canvas.transferToImageBitmap() : await toPng(canvas);
       }
       const [faulty] = new Uint32Array((await readBack.read(fault, 4)).buffer);
       if (faulty) {
@@ -171,4 +174,15 @@ export class LatentDecoder {
     this.#scale.dispose();
     for (const kernel of this.#toPixels.values()) kernel.dispose();
   }
+}
+
+async function fromImageData(data: ImageData, outputType: OutputType): Promise<ImageBitmap | Blob> {
+  if (outputType === 'bitmap') return createImageBitmap(data);
+  const canvas = new OffscreenCanvas(data.width, data.height);
+  canvas.getContext('2d')!.putImageData(data, 0, 0);
+  return toPng(canvas);
+}
+
+function toPng(canvas: OffscreenCanvas): Promise<Blob> {
+  return canvas.convertToBlob({ type: 'image/png' });
 }

@@ -1,0 +1,42 @@
+import type { DispatchTime, Precision } from '@calotype/core';
+import type { FlagSet } from '@calotype/dev/chromium';
+import type { GraphScenario } from './scenarios.ts';
+
+/** One measurement, as `bench/results` holds it. */
+export interface Row {
+  scenario: string;
+  engine: 'calotype' | 'onnxruntime-web' | 'pytorch-eager' | 'pytorch-graph';
+  flags: FlagSet;
+  precision: Precision;
+  /** Wall time from the call to the end of the GPU's work. */
+  medianMs: number;
+  minMs: number;
+  maxMs: number;
+  runs: number;
+  /** Against the float32 reference; null where there is none. */
+  relativeL2: number | null;
+  /** Largest sum of GPU buffers while running, weights included. */
+  peakBytes: number;
+  dispatches: number;
+  /** Time from an empty session to the first result: weights made and packed, kernels compiled. */
+  coldMs: number;
+}
+
+export interface BenchOptions {
+  flags: FlagSet;
+  precision: Precision;
+  runs: number;
+  profile: boolean;
+}
+
+export interface Measurement {
+  row: Row;
+  /** GPU time of every dispatch, where asked for. */
+  profile: DispatchTime[] | undefined;
+}
+
+/** What the page offers to the runner. */
+export interface BenchPage {
+  adapter(): Promise<{ name: string; precision: Precision }>;
+  run(scenario: GraphScenario, options: BenchOptions): Promise<Measurement>;
+}
