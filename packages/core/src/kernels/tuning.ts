@@ -1,11 +1,13 @@
+import type { AttentionChoice } from './attention/choose.ts';
+import type { AttentionProblem } from './attention/problem.ts';
 import type { GemmChoice } from './gemm/choose.ts';
 import type { GemmProblem } from './gemm/problem.ts';
 
 /**
  * Overrides of the cost rules by which kernels choose among their variants: what measuring on a device found better,
- * or what a test or benchmark wants to see run.
+ * or what a test or benchmark wants to see run. `rule` is what the cost rules chose.
  */
 export interface KernelTuning {
-  /** @param rule what the cost rules chose */
   gemm?(problem: GemmProblem, rule: GemmChoice): GemmChoice;
+  attention?(problem: AttentionProblem, rule: AttentionChoice): AttentionChoice;
 }

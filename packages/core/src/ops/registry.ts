@@ -1,5 +1,6 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
 import { microsoftOps, ownContribOps } from './contrib.ts';
+import { compositeMovementOps } from './composite-movement.ts';
 import { compositeNormalizationOps } from './composite-normalization.ts';
 import { einsumOps } from './einsum.ts';
 import { elementwiseOps } from './elementwise.ts';
@@ -11,12 +12,15 @@ import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
 import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { generatorOps } from './generators.ts';
 import { integerOps } from './integer-products.ts';
 import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
 import { poolingOps } from './pooling.ts';
 import { reduceOps } from './reduce.ts';
+import { recurrentOps } from './recurrent.ts';
 import { resizeOps } from './resize.ts';
 import { rotaryOps } from './rotary-embedding.ts';
+import { samplingOps } from './sampling.ts';
 import { scatterOps } from './scatter.ts';
 import { selectionOps } from './selection.ts';
 import { shapeOps } from './shape.ts';
@@ -30,14 +34,18 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     einsumOps,
     elementwiseOps,
     gatherOps,
+    generatorOps,
     integerOps,
     quantizeLinearOps,
     rotaryOps,
     movementOps,
     normalizationOps,
+    compositeMovementOps,
     compositeNormalizationOps,
+    samplingOps,
     poolingOps,
     reduceOps,
+    recurrentOps,
     resizeOps,
     selectionOps,
     scatterOps,
@@ -50,7 +58,8 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     ownContribOps,
     ownQuantizeOps,
     ownNormalizationOps,
-    ownAttentionOps, ownMatmulOps,
+    ownAttentionOps,
+    ownMatmulOps,
   ],
 };
 

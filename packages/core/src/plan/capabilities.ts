@@ -21,6 +21,11 @@ export interface Capabilities {
   };
 }
 
+/** Software adapters run on the CPU: workgroup memory and barriers cost there, and compiling often more than running. */
+export function isProcessor({ adapter }: Capabilities): boolean {
+  return /swiftshader|llvmpipe/.test(adapter);
+}
+
 export interface SubgroupMatrixConfig {
   componentType: string;
   resultComponentType: string;

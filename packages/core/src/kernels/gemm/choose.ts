@@ -1,4 +1,4 @@
-import type { Capabilities, Precision } from '../../plan/capabilities.ts';
+import { isProcessor, type Capabilities, type Precision } from '../../plan/capabilities.ts';
 import type { DirectTile } from './direct.ts';
 import type { FmaTile } from './fma.ts';
 import { GEMV_ROWS, type GemvShape } from './gemv.ts';
@@ -48,11 +48,6 @@ export function chooseGemm(
   if (fitting) return { kind: 'fma', tile: fitting, slices: 1 };
   const small = problem.rows < 64 || columns < 64 || tileCount(problem, fmaTiles.medium) < FULL_GPU / 4;
   return withSlices(problem, small ? fmaTiles.small : fmaTiles.medium);
-}
-
-/** Software adapters: no workgroup memory worth the name, and compiling takes longer than running. */
-function isProcessor({ adapter }: Capabilities): boolean {
-  return /swiftshader|llvmpipe/.test(adapter);
 }
 
 function directTile(problem: GemmProblem): DirectTile {

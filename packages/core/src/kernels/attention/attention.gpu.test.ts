@@ -1,0 +1,189 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attentionReference } from '../../../test/reference/attention.ts';
+import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+import { Engine } from '../../gpu/engine.ts';
+import { call, input } from '../../graph/expr.ts';
+import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
+import type { Precision } from '../../plan/capabilities.ts';
+import { sizeOf, type Shape } from '../../tensor/shape.ts';
+import type { AttentionChoice } from './choose.ts';
+import type { RowsShape } from './rows.ts';
+
+const engines = new Map<Precision, Engine>();
+beforeAll(async () => {
+  for (const precision of ['f32', 'packed-f16'] as const)
+    engines.set(precision, await Engine.create({ precision }));
+});
+afterAll(() => engines.forEach((engine) => engine.dispose()));
+
+/** Exponentials of f32 sums; operands rounded to f16 in the other case. */
+const tolerances = { f32: 5e-6, 'packed-f16': 2e-3 } as const;
+
+interface Case {
+  name: string;
+  /** [batch, heads, queries, size] */
+  q: [number, number, number, number];
+  /** Heads of keys, keys, size of values; like q's by default. */
+  keyHeads?: number;
+  keys?: number;
+  values?: number;
+  causal?: boolean;
+  mask?: { shape: Shape; kind: 'float' | 'bool' | 'lowest' | 'infinite' };
+  rows?: Partial<RowsShape>;
+}
+
+const cases: Case[] = [
+  { name: 'size 64', q: [1, 2, 70, 64] },
+  { name: 'size 40, text of 77', q: [2, 2, 50, 40], keys: 77 },
+  { name: 'size 8', q: [1, 3, 33, 8], keys: 20 },
+  { name: 'size 1', q: [1, 2, 9, 1], keys: 5 },
+  { name: 'odd sizes', q: [1, 2, 17, 7], keys: 19, values: 5 },
+  { name: 'size 80', q: [1, 1, 20, 80], keys: 40 },
+  { name: 'size 128, values of 64', q: [1, 1, 20, 128], keys: 40, values: 64 },
+  { name: 'size 160', q: [1, 2, 20, 160], keys: 33 },
+  { name: 'size 512', q: [1, 1, 12, 512], keys: 20 },
+  { name: 'one query', q: [1, 2, 1, 16], keys: 50 },
+  { name: 'one key', q: [1, 2, 10, 16], keys: 1 },
+  { name: 'causal', q: [1, 2, 77, 64], causal: true },
+  { name: 'grouped heads', q: [2, 6, 20, 16], keyHeads: 2 },
+  { name: 'additive mask', q: [2, 3, 20, 16], keys: 24, mask: { shape: [2, 1, 1, 24], kind: 'float' } },
+  { name: 'additive mask by query', q: [2, 3, 20, 16], keys: 24, mask: { shape: [20, 24], kind: 'float' } },
+  { name: 'bool mask', q: [1, 3, 20, 16], keys: 24, mask: { shape: [1, 3, 20, 24], kind: 'bool' } },
+  {
+    name: 'rows masked by the lowest float average',
+    q: [1, 1, 20, 16],
+    keys: 24,
+    mask: { shape: [20, 24], kind: 'lowest' },
+  },
+  {
+    name: 'rows masked by minus infinity are zero',
+    q: [1, 1, 20, 16],
+    keys: 24,
+    mask: { shape: [20, 24], kind: 'infinite' },
+  },
+  { name: 'one lane, four rows', q: [1, 2, 40, 16], keys: 30, rows: { lanes: 1, rows: 4 } },
+  { name: 'two lanes, three rows', q: [1, 2, 40, 40], keys: 30, rows: { lanes: 2, rows: 3 } },
+  { name: 'four lanes, four rows', q: [1, 2, 40, 64], keys: 30, rows: { lanes: 4, rows: 4 } },
+  {
+    name: 'without subgroups',
+    q: [1, 1, 20, 64],
+    keys: 30,
+    rows: { lanes: 4, rows: 2, subgroups: false, threads: 32 },
+  },
+  {
+    name: 'eight lanes without subgroups',
+    q: [1, 1, 10, 128],
+    keys: 20,
+    rows: { lanes: 8, rows: 2, subgroups: false, threads: 32 },
+  },
+];
+
+function maskData(shape: Shape, kind: 'float' | 'bool' | 'lowest' | 'infinite'): Float64Array {
+  const noise = random(sizeOf(shape), 7);
+  const keys = shape.at(-1)!;
+  if (kind === 'float') return noise.map((x) => 3 * x);
+  if (kind === 'bool') return noise.map((x, i) => Number(x > 0 || i % keys === 3));
+  const low = kind === 'lowest' ? -3.4028234663852886e38 : -Infinity;
+  // Every third row is masked throughout, of the others about half.
+  return noise.map((x, i) => (Math.floor(i / keys) % 3 === 0 || (x > 0 && i % keys !== 3) ? low : 0));
+}
+
+describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
+  const run = async (
+    c: Case,
+    build: (graph: TestGraph, q: Value, k: Value, v: Value, mask: Value | undefined) => Value[],
+    epilogue = (y: number, _i: number): number => y,
+  ): Promise<void> => {
+    const [batch, heads, queries, size] = c.q;
+    const [keyHeads, keys, values] = [c.keyHeads ?? heads, c.keys ?? queries, c.values ?? size];
+    const tensor = (shape: Shape, seed: number): { shape: Shape; data: Float64Array } => ({
+      shape,
+      data: random(sizeOf(shape), seed).map((x) => 2 * x),
+    });
+    const [q, k, v] = [
+      tensor(c.q, 1),
+      tensor([batch, keyHeads, keys, size], 2),
+      tensor([batch, keyHeads, keys, values], 3),
+    ];
+    const graph = new TestGraph();
+    const mask = c.mask && { shape: c.mask.shape, data: maskData(c.mask.shape, c.mask.kind) };
+    const maskInput =
+      mask && graph.input('mask', { ...mask, dtype: c.mask!.kind === 'bool' ? 'bool' : 'float32' });
+    const y = build(graph, graph.input('q', q), graph.input('k', k), graph.input('v', v), maskInput);
+    const { outputs } = await runGraph(graph, y, {
+      engine: engines.get(precision)!,
+      precision,
+      tuning: { attention: (_, rule) => override(rule, c.rows) },
+    });
+    const added = (b: number, h: number, s: number, t: number): number => {
+      if (c.causal && t > s) return -Infinity;
+      if (!mask) return 0;
+      const at = [b, h, s, t].slice(4 - mask.shape.length);
+      const index = mask.shape.reduce((sum, dim, axis) => sum * dim + (dim === 1 ? 0 : at[axis]!), 0);
+      const value = mask.data[index]!;
+      return c.mask!.kind === 'bool' ? (value !== 0 ? 0 : -Infinity) : value;
+    };
+    const expected = attentionReference(q, k, v, 1 / Math.sqrt(size), added).map(epilogue);
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
+  };
+  const own = { domain: OWN_DOMAIN };
+
+  test.each(cases)('$name', async (c) => {
+    await run(c, (graph, q, k, v, mask) =>
+      graph.node('Attention', [q, k, v, mask], c.causal ? { causal: 1 } : {}, own),
+    );
+  });
+
+  test('scale and epilogue', async () => {
+    await run(
+      { name: '', q: [1, 2, 9, 16] },
+      (graph, q, k, v) =>
+        graph.node(
+          'Attention',
+          [q, k, v],
+          { scale: 0.25 },
+          {
+            ...own,
+            epilogue: {
+              expr: call('add', [input(0), input(1)]),
+              inputs: [graph.weight('r', { shape: [16], data: random(16, 9) })],
+            },
+          },
+        ),
+      (y, i) => y + random(16, 9)[i % 16]!,
+    );
+  });
+
+  test('operands split from one product are read where they lie', async () => {
+    const [heads, queries, size] = [2, 20, 16];
+    const qkv = { shape: [1, queries, 3 * heads * size], data: random(queries * 3 * heads * size, 5) };
+    const graph = new TestGraph();
+    const [tall] = graph.node('Reshape', [
+      graph.input('qkv', qkv),
+      graph.constant([1, queries, 3, heads, size], [5], 'int64'),
+    ]);
+    const [turned] = graph.node('Transpose', [tall], { perm: [2, 0, 3, 1, 4] });
+    const parts = graph.node('Split', [turned], { axis: 0, num_outputs: 3 }, { outputs: 3 });
+    const views = parts.map((part) => graph.node('Squeeze', [part, graph.constant([0], [1], 'int64')])[0]!);
+    const y = graph.node('Attention', views, {}, own);
+    const { outputs, plan } = await runGraph(graph, y, { engine: engines.get(precision)!, precision });
+    const head = (which: number): { shape: Shape; data: Float64Array } => ({
+      shape: [1, heads, queries, size],
+      data: Float64Array.from({ length: heads * queries * size }, (_, i) => {
+        const [d, s, h] = [i % size, Math.floor(i / size) % queries, Math.floor(i / size / queries)];
+        return qkv.data[s * 3 * heads * size + (which * heads + h) * size + d]!;
+      }),
+    });
+    const expected = attentionReference(head(0), head(1), head(2), 0.25);
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
+    expect(
+      plan.steps
+        .map((step) => (step.kind === 'dispatch' ? step.kernel.name : ''))
+        .filter((name) => !name.startsWith('copy')),
+    ).toHaveLength(1);
+  });
+});
+
+function override(rule: AttentionChoice, rows: Partial<RowsShape> | undefined): AttentionChoice {
+  return rows && rule.kind === 'rows' ? { kind: 'rows', shape: { ...rule.shape, ...rows } } : rule;
+}

@@ -1,0 +1,90 @@
+import type { TensorView } from '../../plan/plan.ts';
+import { expandView } from '../../plan/view.ts';
+import { scalarOf, u32, type Param } from '../shader.ts';
+import type { AttentionProblem } from './problem.ts';
+
+// What the attention kernels share: where operands lie, masks, and the numbers that stand for "no key".
+
+/**
+ * Scores are kept in units of log2, so that exp2 serves. Excluded ones are finite: infinities are not portable in WGSL.
+ * EXCLUDED lies below every running maximum, which starts at NO_MAXIMUM, so its weight is exactly 0. A row without any
+ * key has a sum of 0 and gives zeros, as torch's scaled_dot_product_attention does. Additive masks are cut at
+ * LOWEST_MASK: rows masked by the lowest float throughout still average, as a plain softmax would.
+ */
+export const SCORE_CONSTANTS = `
+const EXCLUDED = -3.3e38;
+const NO_MAXIMUM = -3.0e38;
+const LOWEST_MASK = -1.0e38;
+const LOG2E = 1.4426950408889634;`;
+
+/** Offsets of a head's queries, keys, values and mask: `NAME_base(b, h)`; and the params they read. */
+export function headAddresses(problem: AttentionProblem): {
+  functions: string;
+  params: Record<string, Param>;
+} {
+  const { q, k, v, heads, keyHeads } = problem;
+  const share = heads / keyHeads;
+  const params: Record<string, Param> = {};
+  const address = (name: string, view: TensorView, head: string): string => {
+    params[`${name}_offset`] = u32(view.offset);
+    params[`${name}_batch`] = u32(view.strides[0]!);
+    params[`${name}_head`] = u32(view.strides[1]!);
+    params[`${name}_row`] = u32(view.strides[2]!);
+    return `fn ${name}_base(b: u32, h: u32) -> u32 { return params.${name}_offset + b * params.${name}_batch + ${head} * params.${name}_head; }`;
+  };
+  return {
+    functions: [
+      address('q', q, 'h'),
+      address('k', k, share === 1 ? 'h' : `(h / ${share}u)`),
+      address('v', v, share === 1 ? 'h' : `(h / ${share}u)`),
+    ].join('\n'),
+    params,
+  };
+}
+
+/** `masked(score, at) -> f32` with `at` from `mask_at(b, h, row, key)`; the score as it is where there is no mask. */
+export function maskCode(problem: AttentionProblem): {
+  inputs: Record<string, TensorView>;
+  functions: string;
+  params: Record<string, Param>;
+} {
+  const { mask, batch, heads, queries, keys } = problem;
+  if (!mask) return { inputs: {}, functions: '', params: {} };
+  const view = expandView(mask, [batch, heads, queries, keys]);
+  const additive = scalarOf(mask.storage) === 'f32';
+  return {
+    inputs: { M: view },
+    params: {
+      m_offset: u32(view.offset),
+      m_batch: u32(view.strides[0]!),
+      m_head: u32(view.strides[1]!),
+      m_row: u32(view.strides[2]!),
+      m_key: u32(view.strides[3]!),
+    },
+    functions: `
+fn masked(score: f32, b: u32, h: u32, row: u32, key: u32) -> f32 {
+  let i = params.m_offset + b * params.m_batch + h * params.m_head + row * params.m_row + key * params.m_key;
+  ${
+    additive
+      ? `let m = M_load(i);
+  return select(max(score + LOG2E * max(m, LOWEST_MASK), EXCLUDED), EXCLUDED, bitcast<u32>(m) == 0xff800000u);`
+      : `return select(score, EXCLUDED, M_load(i) == 0);`
+  }
+}`,
+  };
+}
+
+/** WGSL expression for four neighbouring elements from `index` on, of which those at `d` and beyond `size` are 0. */
+export function loadGroup(name: string, view: TensorView, size: number): string {
+  const strides = [view.offset, ...view.strides.slice(0, -1)];
+  if (size % 4 === 0 && strides.every((stride) => stride % 4 === 0)) {
+    return `fn ${name}_group(base: u32, d: u32) -> vec4f { if (d >= ${size}u) { return vec4f(); } return ${name}_load4(base + d); }`;
+  }
+  const element = (e: number): string =>
+    `if (d + ${e}u < ${size}u) { v[${e}] = ${name}_load(base + d + ${e}u); }`;
+  return `fn ${name}_group(base: u32, d: u32) -> vec4f {
+  var v = vec4f();
+  ${[0, 1, 2, 3].map(element).join('\n  ')}
+  return v;
+}`;
+}
