@@ -2,7 +2,6 @@ import { ShapeError } from '../errors.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { concat } from '../kernels/movement/concat.ts';
 import { indexedKernel } from '../kernels/movement/indexed.ts';
-import reverseSequenceSource from '../kernels/movement/reverse-sequence.wgsl';
 import triluSource from '../kernels/movement/trilu.wgsl';
 import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
@@ -235,25 +234,6 @@ const trilu: OpDefinition = {
   },
 };
 
-const reverseSequence: OpDefinition = {
-  infer: (node) => [{ dtype: operand(node, 0).dtype, shape: operand(node, 0).shape }],
-  lower(node, lowering) {
-    const output = lowering.allocate(node.outputs[0]!);
-    lowering.dispatch(
-      indexedKernel({
-        name: `reverse_sequence_${output.storage}`,
-        output,
-        inputs: { x: lowering.view(operand(node, 0)), lengths: lowering.view(operand(node, 1)) },
-        constants: {
-          BATCH_AXIS: intAttribute(node, 'batch_axis', 1),
-          TIME_AXIS: intAttribute(node, 'time_axis', 0),
-        },
-        body: reverseSequenceSource,
-      }),
-    );
-  },
-};
-
 /** Splits, permutes and joins axes: a reshape, a transpose, a reshape. */
 function shuffle(build: Build, x: Value, split: Shape, perm: readonly number[], joined: Shape): Value[] {
   const shapeOf = (shape: Shape): Value => build.constant(shape, [shape.length], 'int64');
@@ -314,39 +294,11 @@ const spaceToDepth: OpDefinition = {
   },
 };
 
-/** Target size along every axis. */
-function croppedShape(node: Node): number[] {
-  const { shape } = operand(node, 0);
-  const axes = intsAttribute(node, 'axes', rowMajor(shape.length)).map((axis) =>
-    normalizeAxis(axis, shape.length, describe(node)),
-  );
-  const target = intsOperand(node, 1);
-  check(target.length === axes.length, node, `${axes.length} sizes`, target);
-  return shape.map((dim, axis) => (axes.includes(axis) ? target[axes.indexOf(axis)]! : dim));
-}
-
-const centerCropPad: OpDefinition = {
-  infer: (node) => [{ dtype: operand(node, 0).dtype, shape: croppedShape(node) }],
-  expand(node, build) {
-    const x = operand(node, 0);
-    const target = croppedShape(node);
-    const list = (data: readonly number[]): Value => build.constant(data, [data.length], 'int64');
-    const starts = x.shape.map((dim, axis) => Math.floor(Math.max(dim - target[axis]!, 0) / 2));
-    const ends = starts.map((start, axis) => start + Math.min(x.shape[axis]!, target[axis]!));
-    const [cropped] = build.node('Slice', [x, list(starts), list(ends)]);
-    const before = x.shape.map((dim, axis) => Math.floor(Math.max(target[axis]! - dim, 0) / 2));
-    const after = x.shape.map((dim, axis) => Math.max(target[axis]! - dim, 0) - before[axis]!);
-    return build.node('Pad', [cropped, list([...before, ...after])]);
-  },
-};
-
 /** Operators that move elements. Whatever strides can say is a view. */
 export const movementOps: OpTable = {
-  CenterCropPad: centerCropPad,
   Concat: concatenate,
   DepthToSpace: depthToSpace,
   Pad: pad,
-  ReverseSequence: reverseSequence,
   Slice: slice,
   SpaceToDepth: spaceToDepth,
   Split: split,
