@@ -119,6 +119,18 @@ function wrap(bits: number, signed: boolean): ScalarFunction {
   };
 }
 
+const word = new DataView(new ArrayBuffer(4));
+
+function floatBits(x: number): number {
+  word.setFloat32(0, x);
+  return word.getUint32(0);
+}
+
+function floatOfBits(bits: number): number {
+  word.setUint32(0, bits >>> 0);
+  return word.getFloat32(0);
+}
+
 /** Every function that an expression may call. */
 export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
   add: infix('+', (a, b) => a + b),
@@ -333,6 +345,9 @@ export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
     js: (x) => Number(x === -Infinity),
     wgsl: ([a]) => `(bitcast<vec4u>(${a}) == vec4u(0xff800000u))`,
   },
+  bitsToI32: { js: (x) => floatBits(x) | 0, wgsl: ([a]) => `bitcast<vec4i>(${a})` },
+  bitsToU32: { js: (x) => floatBits(x) >>> 0, wgsl: ([a]) => `bitcast<vec4u>(${a})` },
+  bitsToF32: { js: floatOfBits, wgsl: ([a]) => `bitcast<vec4f>(${a})` },
   toF32: cast('f32', (x) => x),
   toI32: cast('i32', Math.trunc),
   toU32: cast('u32', Math.trunc),
