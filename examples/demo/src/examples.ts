@@ -6,6 +6,4 @@ export const examplePrompts: readonly string[] = [
   'a robot riding a rocket',
   'watercolor of a panda',
   'a koala made of gold',
-  'a fox in the city',
-  'three green dinosaurs',
 ];

@@ -97,7 +97,7 @@ async function makePlate(wanted: Settings, seed: number, index: number, stop: Ab
     width: wanted.width,
     height: wanted.height,
     seed,
-    output: 'blob',
+    output: 'imageData',
     ...(wanted.guidanceScale > 1 && { negativePrompt: wanted.negativePrompt }),
     ...(wanted.sampler && { sampler: wanted.sampler }),
     signal: stop,
@@ -110,7 +110,7 @@ async function makePlate(wanted: Settings, seed: number, index: number, stop: Ab
     },
   });
   showPreview(undefined);
-  const blob = images[0]!;
+  const blob = await toPng(images[0]!);
   const { adapter, precision } = pipeline.info;
   const model = choice.value;
   return {
@@ -126,6 +126,12 @@ async function makePlate(wanted: Settings, seed: number, index: number, stop: Ab
     precision,
     madeAt: Date.now(),
   };
+}
+
+async function toPng(image: ImageData): Promise<Blob> {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext('2d')!.putImageData(image, 0, 0);
+  return canvas.convertToBlob({ type: 'image/png' });
 }
 
 function fail(error: unknown): void {

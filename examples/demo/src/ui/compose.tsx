@@ -29,6 +29,11 @@ export function Compose(): JSX.Element {
       field.current?.focus();
       return;
     }
+    // On a phone the keyboard would cover the picture.
+    if (matchMedia('(pointer: coarse)').matches) {
+      field.current?.blur();
+      document.querySelector('.mount')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    }
     void develop();
   };
 

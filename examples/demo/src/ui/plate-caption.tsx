@@ -40,8 +40,14 @@ export function PlateCaption({ plate }: { plate: Plate }): JSX.Element {
           <Icon name="replay" /> Replay
         </button>
         {history.value.some(({ id }) => id === plate.id) && (
-          <button type="button" class="quiet" onClick={() => remove(plate)}>
-            <Icon name="trash" /> Delete
+          <button
+            type="button"
+            class="quiet square"
+            aria-label="Delete from history"
+            title="Delete from history"
+            onClick={() => remove(plate)}
+          >
+            <Icon name="trash" />
           </button>
         )}
       </div>

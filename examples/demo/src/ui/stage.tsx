@@ -58,7 +58,7 @@ function Slot({ index, plate, many }: SlotProps): JSX.Element {
     const isNext = current ? current.picture === index + 1 : false;
     return (
       <div class="plate" key="latent">
-        <Coat exposure={isNext ? exposure() : 0} busy={isNext} />
+        <Coat exposure={isNext ? exposure() : 0} />
         {isNext && <Preview />}
         {!current && <p class="invitation">{form.prompt.value.trim() || 'Nothing exposed yet'}</p>}
       </div>

@@ -9,7 +9,7 @@ export function Timings({ plate }: { plate: Plate }): JSX.Element {
     // A model that was ready cost the picture nothing.
     ...(timings.loadMs > 50 ? [{ name: 'Loading', ms: timings.loadMs }] : []),
     { name: 'Prompt', ms: timings.encodeMs },
-    { name: `Denoising, ${duration(timings.denoiseMs / settings.steps)} a step`, ms: timings.denoiseMs },
+    { name: 'Denoising', ms: timings.denoiseMs },
     { name: 'Decoding', ms: timings.decodeMs },
   ];
   return (
@@ -32,7 +32,7 @@ export function Timings({ plate }: { plate: Plate }): JSX.Element {
         </div>
       </dl>
       <p class="hint">
-        On {adapter}, {precision}
+        On {adapter}, {precision}; {duration(timings.denoiseMs / settings.steps)} a step
       </p>
     </div>
   );
