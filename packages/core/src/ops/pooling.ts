@@ -5,6 +5,7 @@ import { pool, type PoolAxis, type PoolKind } from '../kernels/pool/pool.ts';
 import { rowMajor } from '../plan/view.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { formatShape, sizeOf } from '../tensor/shape.ts';
+import { lpNorm } from './composite-normalization.ts';
 import { Compose } from './compose.ts';
 import type { OpDefinition, OpTable, TensorType } from './op.ts';
 import {
@@ -133,13 +134,6 @@ const reduceBy =
   (c: Compose, x: Value): Value =>
     c.op(op, [x, c.ints(spatialAxes(x))], { keepdims: 1, noop_with_empty_axes: 1 });
 
-function globalLpPool(c: Compose, x: Value, node: Node): Value {
-  const p = intAttribute(node, 'p', 2);
-  if (p === 1 || p === 2) return reduceBy(p === 1 ? 'ReduceL1' : 'ReduceL2')(c, x);
-  const power = c.op('Pow', [c.op('Abs', [x]), c.cast(c.scalar(p, 'float32'), x.dtype)]);
-  return c.op('Pow', [reduceBy('ReduceSum')(c, power), c.cast(c.scalar(1 / p, 'float32'), x.dtype)]);
-}
-
 /** Shape that MaxUnpool restores where none is given: the smallest that MaxPool makes operand 0 from. */
 function unpooledShape(node: Node): number[] {
   const { shape } = operand(node, 0);
@@ -183,6 +177,6 @@ export const poolingOps: OpTable = {
   LpPool: pooling((node) => ({ name: 'lp', p: intAttribute(node, 'p', 2) })),
   GlobalAveragePool: globalPooling(reduceBy('ReduceMean')),
   GlobalMaxPool: globalPooling(reduceBy('ReduceMax')),
-  GlobalLpPool: globalPooling(globalLpPool),
+  GlobalLpPool: globalPooling((c, x, node) => lpNorm(c, x, spatialAxes(x), intAttribute(node, 'p', 2))),
   MaxUnpool: maxUnpool,
 };
