@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { commands } from 'vitest/browser';
+import { Engine } from '../../src/gpu/engine.ts';
+import { nameExpanded, runCase, type CaseFiles, type Outcome } from './case.ts';
+import { knownFailures } from './known-failures.ts';
+import { report } from './report.ts';
+
+const base = '/fixtures/onnx-node';
+
+/** Runs only the tests whose names match, without writing the report: for work on one operator. */
+const only =
+  (import.meta as ImportMeta & { env: Record<string, string | undefined> }).env['VITE_ONNX_NODE'] ?? '';
+
+async function bytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await fetch(`${base}/${path}`);
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function load(name: string): Promise<CaseFiles> {
+  const [model, reference] = await Promise.all([
+    bytes(`${name}/model.onnx`),
+    bytes(`${name}/reference.safetensors`),
+  ]);
+  return { name, model, reference };
+}
+
+async function runAll(names: readonly string[]): Promise<Outcome[]> {
+  using engine = await Engine.create({ precision: 'f32' });
+  const outcomes: Outcome[] = [];
+  let next = load(names[0]!);
+  for (let k = 0; k < names.length; k++) {
+    const files = await next;
+    if (k + 1 < names.length) next = load(names[k + 1]!);
+    outcomes.push(await runCase(files, engine));
+  }
+  nameExpanded(outcomes);
+  return outcomes;
+}
+
+test("ONNX's node tests", { timeout: 900_000 }, async () => {
+  const names = (await (await fetch(`${base}/index.json`)).json()) as string[];
+  const outcomes = await runAll(names.filter((name) => new RegExp(only).test(name)));
+  const failed = outcomes.filter(({ result }) => result !== 'passed');
+  console.log(
+    [
+      `onnx-node: ${outcomes.length - failed.length} of ${outcomes.length} passed`,
+      ...failed.map(({ test, op, reason }) => `  ${test} (${op}): ${reason}`),
+    ].join('\n'),
+  );
+  const expected = names.filter((name) => name in knownFailures && new RegExp(only).test(name));
+  if (only === '') {
+    expect(outcomes).toHaveLength(1507);
+    await commands.writeFile('../../../../docs/operators.md', report(outcomes));
+  }
+  expect(failed.map(({ test }) => test)).toEqual(expected);
+});
