@@ -20,7 +20,7 @@ from pocket.quantise import rounded_state
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 from train_teacher import load_vae
 
-TEACHER_STEPS = 5  # Euler steps within a window
+TEACHER_STEPS = 4  # Euler steps within a window
 OWN_STARTS = 0.5  # share of batches that start where the student itself arrives
 AT_WINDOW_START = 0.7  # share of samples trained exactly where four-step sampling calls the model
 
@@ -65,20 +65,21 @@ def main():
     parser.add_argument("--student", help="student weights to go on from; the teacher's by default")
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps-per-pairs", type=int, default=3, help="training steps for each batch of new pairs")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--ring", type=int, default=100000)
-    parser.add_argument("--rate", type=float, default=2.5e-4)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--quantised-share", type=float, default=0.35, help="share of the time, at the end, with quantised weights")
     parser.add_argument("--seed", type=int, default=301)
+    parser.add_argument("--compile", action="store_true", help="worth its minutes in long runs only")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     dataset = ComposedPictures(options.pack, options.tokenizer, seed)
     feed = Feed(dataset, options.workers)
-    devices = Devices()
+    devices = Devices(options.compile)
     feed.start(devices.device)
     torch.manual_seed(seed)
     empty = torch.tensor(dataset.tokenizer.encode(""), device=devices.device)
@@ -107,7 +108,7 @@ def main():
     rng = random.Random(0)  # the same windows on every process, so that none waits for another
     add_pairs()
     devices.first_alone(forward_backward)
-    devices.log("compiled")
+    devices.log("ready")
     schedule, total = Schedule(devices, options.minutes), 0.0
     while schedule.advance():
         if optimiser.transform is None and schedule.fraction > 1 - options.quantised_share:

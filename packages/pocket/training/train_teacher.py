@@ -28,18 +28,19 @@ def main():
     parser.add_argument("--vae", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--ring", type=int, default=300000)
-    parser.add_argument("--rate", type=float, default=7e-4)
+    parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=101)
     parser.add_argument("--resume", help="weights to start from")
+    parser.add_argument("--compile", action="store_true", help="worth its minutes in long runs only")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     dataset = ComposedPictures(options.pack, options.tokenizer, seed)
     feed = Feed(dataset, options.workers)
-    devices = Devices()
+    devices = Devices(options.compile)
     feed.start(devices.device)
     torch.manual_seed(seed)
     empty = torch.tensor(dataset.tokenizer.encode(""), device=devices.device)
@@ -66,7 +67,7 @@ def main():
         return loss.detach()
 
     devices.first_alone(forward_backward)
-    devices.log("compiled")
+    devices.log("ready")
     schedule, total = Schedule(devices, options.minutes), 0.0
     while schedule.advance():
         latents.absorb()

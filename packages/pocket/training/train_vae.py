@@ -94,11 +94,12 @@ def main():
     parser.add_argument("--ring", type=int, default=60000)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="worth its minutes in long runs only")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     feed = Feed(ComposedPictures(options.pack, options.tokenizer, seed), options.workers)
-    devices = Devices()
+    devices = Devices(options.compile)
     feed.start(devices.device)
     torch.manual_seed(seed)
     vae = AutoencoderKL().to(devices.device, memory_format=torch.channels_last)
@@ -120,7 +121,7 @@ def main():
         return losses
 
     devices.first_alone(forward_backward)
-    devices.log("compiled")
+    devices.log("ready")
     schedule = Schedule(devices, options.minutes)
     while schedule.advance():
         for batch in feed.ready():

@@ -15,9 +15,13 @@ def process_rank():
 
 
 class Devices:
-    """This process's device and its place among the others (started by torchrun, or alone)."""
+    """This process's device and its place among the others (started by torchrun, or alone).
 
-    def __init__(self):
+    Compiling takes two to three minutes for the denoiser and pays in runs of a quarter of an hour and more.
+    """
+
+    def __init__(self, compile_models=False):
+        self.compile_models = compile_models
         self.rank, self.world = process_rank(), int(os.environ.get("WORLD_SIZE", 1))
         self.cuda = torch.cuda.is_available()
         local = int(os.environ.get("LOCAL_RANK", 0))
@@ -33,10 +37,12 @@ class Devices:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.cuda)
 
     def compile(self, module):
-        return torch.compile(module, dynamic=False) if self.cuda else module
+        return torch.compile(module, dynamic=False) if self.cuda and self.compile_models else module
 
     def first_alone(self, action):
-        """Runs an action on the first process and then on the others, which find what it compiled in the cache."""
+        """Runs an action, when compiling on the first process first: the others find what it compiled in the cache."""
+        if not self.compile_models:
+            return action()
         for turn in (True, False):
             if (self.rank == 0) == turn:
                 action()
