@@ -15,6 +15,7 @@ import type { OpDefinition, OpTable } from './op.ts';
 import { generatorOps } from './generators.ts';
 import { integerOps } from './integer-products.ts';
 import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
+import { onnxAttentionOps } from './onnx-attention.ts';
 import { poolingOps } from './pooling.ts';
 import { reduceOps } from './reduce.ts';
 import { recurrentOps } from './recurrent.ts';
@@ -40,6 +41,7 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     rotaryOps,
     movementOps,
     normalizationOps,
+    onnxAttentionOps,
     compositeMovementOps,
     compositeNormalizationOps,
     samplingOps,
