@@ -8,7 +8,11 @@ export default defineConfig({
   workers: 1,
   timeout: 120_000,
   expect: { timeout: 30_000 },
-  use: { baseURL: 'http://localhost:4321', launchOptions: launchOptions('software'), trace: 'retain-on-failure' },
+  use: {
+    baseURL: 'http://localhost:4321',
+    launchOptions: launchOptions('software'),
+    trace: 'retain-on-failure',
+  },
   webServer: {
     command: 'node scripts/bootstrap.mjs start --port 4321',
     cwd: '..',

@@ -15,5 +15,7 @@ export default defineConfig({
     target: 'es2022',
     chunkSizeWarningLimit: Infinity,
     license: { fileName: 'licenses.md' },
+    // Slow machines are not news.
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
 });

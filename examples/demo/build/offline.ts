@@ -35,7 +35,10 @@ export function offline(): Plugin {
         this.emitFile({
           type: 'asset',
           fileName: 'service-worker.js',
-          source: code.replace('__FILES__', JSON.stringify(now.map(({ path, digest }) => [path, digest]))),
+          source: code.replace(
+            'FILES_OF_THE_BUILD',
+            JSON.stringify(now.map(({ path, digest }) => [path, digest])),
+          ),
         });
       },
     },

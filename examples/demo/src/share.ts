@@ -54,7 +54,12 @@ export function fromHash(hash: string): Shared {
   return shared;
 }
 
-function numberIn(text: string | null | undefined, min: number, max: number, whole = true): number | undefined {
+function numberIn(
+  text: string | null | undefined,
+  min: number,
+  max: number,
+  whole = true,
+): number | undefined {
   if (!text?.trim()) return undefined;
   const value = Number(text);
   if (!Number.isFinite(value) || value < min || value > max) return undefined;

@@ -21,7 +21,7 @@ const settings = { way: 'settings', survives: true } as const;
 const byName: Record<string, (error: Error & Record<string, unknown>) => Words> = {
   UnsupportedDeviceError: () => ({ ...webgpuAdvice(), way: 'browser', survives: false }),
   SourceError: ({ status, url }) =>
-    status === undefined
+    typeof status !== 'number'
       ? {
           title: 'The model could not be fetched',
           remedy: navigator.onLine
@@ -30,7 +30,7 @@ const byName: Record<string, (error: Error & Record<string, unknown>) => Words> 
           ...model,
         }
       : {
-          title: `The model could not be fetched: the server answered ${String(status)}`,
+          title: `The model could not be fetched: the server answered ${status}`,
           remedy: 'Check the address: it must be the folder that holds model_index.json.',
           ...model,
         },
@@ -116,8 +116,7 @@ export function webgpuAdvice(): { title: string; remedy: string } {
   if (!isSecureContext) {
     return {
       title: 'WebGPU needs a secure page',
-      remedy:
-        'Browsers offer WebGPU only over https and on localhost. Open this page at its https address.',
+      remedy: 'Browsers offer WebGPU only over https and on localhost. Open this page at its https address.',
     };
   }
   if (!('gpu' in navigator)) {

@@ -53,7 +53,7 @@ function guessDefaults(scheduler: SchedulerConfig): { steps: number; guidanceSca
   const name = text(scheduler['_class_name']) ?? '';
   if (/LCM|TCD/.test(name)) return { steps: 4, guidanceScale: 1 };
   // SD-Turbo's config: Euler with trailing timesteps.
-  if (/^Euler/.test(name) && scheduler['timestep_spacing'] === 'trailing') {
+  if (name.startsWith('Euler') && scheduler['timestep_spacing'] === 'trailing') {
     return { steps: 4, guidanceScale: 1 };
   }
   return { steps: 25, guidanceScale: 7.5 };
@@ -72,7 +72,7 @@ function offeredSizes(width: number, height: number): [number, number][] {
 }
 
 function fittingSamplers(scheduler: SchedulerConfig): string[] {
-  const isFlow = /^Flow/.test(text(scheduler['_class_name']) ?? '');
+  const isFlow = (text(scheduler['_class_name']) ?? '').startsWith('Flow');
   return samplerNames().filter((name) => {
     // A velocity of straight paths means nothing to samplers of noise schedules, and the reverse.
     if (name.startsWith('flow-') !== isFlow) return false;

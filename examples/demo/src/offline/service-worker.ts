@@ -1,10 +1,10 @@
 // Keeps the page, its code and its model for use without a network. Compiled by the build, which puts in the files.
-declare const __FILES__: readonly (readonly [path: string, digest: string])[];
+declare const FILES_OF_THE_BUILD: readonly (readonly [path: string, digest: string])[];
 
 const worker = self as unknown as ServiceWorkerGlobalScope;
 const cacheName = 'calotype-demo';
 const scope = worker.registration.scope;
-const digests = new Map(__FILES__.map(([path, digest]) => [new URL(path, scope).href, digest]));
+const digests = new Map(FILES_OF_THE_BUILD.map(([path, digest]) => [new URL(path, scope).href, digest]));
 
 /** One entry a file and version, so that a new build fetches only what changed. */
 function keyOf(url: string): string | undefined {

@@ -30,9 +30,7 @@ export function App(): JSX.Element {
         <SettingsPanel />
         <HistoryStrip />
       </main>
-      <footer>
-        Everything runs on this device. Your words and pictures are not sent anywhere.
-      </footer>
+      <footer>Everything runs on this device. Your words and pictures are not sent anywhere.</footer>
       <ModelDialog />
       <AboutDialog />
       <DropZone />

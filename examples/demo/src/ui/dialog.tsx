@@ -32,12 +32,7 @@ export function Dialog({ open, id, title, children }: DialogProps): JSX.Element 
       <div class="sheet">
         <div class="sheet-head">
           <h2 id={`${id}-title`}>{title}</h2>
-          <button
-            type="button"
-            class="quiet square"
-            aria-label="Close"
-            onClick={() => (open.value = false)}
-          >
+          <button type="button" class="quiet square" aria-label="Close" onClick={() => (open.value = false)}>
             <Icon name="close" />
           </button>
         </div>

@@ -10,8 +10,7 @@ const hovering = signal(false);
 /** Takes a model folder that is dropped anywhere on the page. */
 export function DropZone(): JSX.Element | null {
   useEffect(() => {
-    const carriesFiles = (event: DragEvent): boolean =>
-      event.dataTransfer?.types.includes('Files') ?? false;
+    const carriesFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
     const over = (event: DragEvent): void => {
       if (!carriesFiles(event)) return;
       event.preventDefault();

@@ -16,7 +16,9 @@ export function HistoryStrip(): JSX.Element | null {
     <section class="history" aria-labelledby="history-title">
       <div class="history-head">
         <h2 id="history-title">History</h2>
-        <p class="hint">{kept.length === 1 ? 'One picture' : `${kept.length} pictures`}, kept in this browser</p>
+        <p class="hint">
+          {kept.length === 1 ? 'One picture' : `${kept.length} pictures`}, kept in this browser
+        </p>
         <button
           type="button"
           class="quiet"

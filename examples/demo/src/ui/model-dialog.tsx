@@ -50,7 +50,9 @@ function Current(): JSX.Element {
       <h3>{nameOf(choice.value)}</h3>
       {facts.value.description && <p>{facts.value.description}</p>}
       {facts.value.randomWeights && (
-        <p>Its weights are random and were never trained, so its pictures are noise. It shows that all works.</p>
+        <p>
+          Its weights are random and were never trained, so its pictures are noise. It shows that all works.
+        </p>
       )}
       {state.is === 'ready' && (
         <p class="hint">
@@ -100,8 +102,8 @@ function UrlInput(): JSX.Element {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        const text = String(new FormData(event.currentTarget).get('url') ?? '');
-        const taken = choiceOfUrl(text);
+        const text = new FormData(event.currentTarget).get('url');
+        const taken = typeof text === 'string' ? choiceOfUrl(text) : undefined;
         if (taken) takeModel(taken);
         else refused.value = 'That is no web address. It begins with https:// and names a folder.';
       }}

@@ -24,7 +24,8 @@ export function PlateCaption({ plate }: { plate: Plate }): JSX.Element {
         {plate.model}, {settings.width} × {settings.height}, {settings.steps}{' '}
         {settings.steps === 1 ? 'step' : 'steps'}
         {settings.sampler && `, ${samplerLabel(settings.sampler)}`}
-        {settings.guidanceScale > 1 && `, guidance ${settings.guidanceScale}`}, seed <span class="seed">{seed}</span>
+        {settings.guidanceScale > 1 && `, guidance ${settings.guidanceScale}`}, seed{' '}
+        <span class="seed">{seed}</span>
       </p>
       <div class="actions">
         <a class="quiet" href={plate.url} download={fileName(plate)}>

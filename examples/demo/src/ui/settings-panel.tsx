@@ -185,9 +185,7 @@ function NumberField({ id, label, hint, field, fallback, ...range }: NumberField
         aria-describedby={`${id}-hint`}
         onChange={(event) => {
           const value = event.currentTarget.valueAsNumber;
-          field.value = Number.isFinite(value)
-            ? Math.min(range.max, Math.max(range.min, value))
-            : undefined;
+          field.value = Number.isFinite(value) ? Math.min(range.max, Math.max(range.min, value)) : undefined;
           event.currentTarget.value = String(field.value ?? fallback);
         }}
       />

@@ -29,7 +29,12 @@ export function Stage(): JSX.Element {
       <figure class="mount" style={{ '--ratio': `${width / height}` }}>
         <div class={`plates of-${slots}`}>
           {Array.from({ length: slots }, (_, index) => (
-            <Slot key={shown[index]?.id ?? `slot-${index}`} index={index} plate={shown[index]} many={slots > 1} />
+            <Slot
+              key={shown[index]?.id ?? `slot-${index}`}
+              index={index}
+              plate={shown[index]}
+              many={slots > 1}
+            />
           ))}
         </div>
         {!current && plate && <PlateCaption plate={plate} />}
@@ -64,7 +69,9 @@ function Slot({ index, plate, many }: SlotProps): JSX.Element {
       </div>
     );
   }
-  const picture = <img src={plate.url} alt={altText(plate)} width={plate.settings.width} height={plate.settings.height} />;
+  const picture = (
+    <img src={plate.url} alt={altText(plate)} width={plate.settings.width} height={plate.settings.height} />
+  );
   if (!many) return <div class="plate printed">{picture}</div>;
   return (
     <button

@@ -7,16 +7,16 @@ export function Timings({ plate }: { plate: Plate }): JSX.Element {
   const { timings, settings, adapter, precision } = plate;
   const stages = [
     // A model that was ready cost the picture nothing.
-    ...(timings.loadMs > 50 ? [{ name: 'Loading', ms: timings.loadMs }] : []),
-    { name: 'Prompt', ms: timings.encodeMs },
-    { name: 'Denoising', ms: timings.denoiseMs },
-    { name: 'Decoding', ms: timings.decodeMs },
+    ...(timings.loadMs > 50 ? [{ name: 'Loading', kind: 'load', ms: timings.loadMs }] : []),
+    { name: 'Prompt', kind: 'encode', ms: timings.encodeMs },
+    { name: 'Denoising', kind: 'denoise', ms: timings.denoiseMs },
+    { name: 'Decoding', kind: 'decode', ms: timings.decodeMs },
   ];
   return (
     <div class="timings">
       <div class="spans" aria-hidden="true">
-        {stages.map(({ name, ms }) => (
-          <div key={name} style={{ flexGrow: Math.max(ms, timings.totalMs / 200) }} />
+        {stages.map(({ kind, ms }) => (
+          <div key={kind} class={kind} style={{ flexGrow: Math.max(ms, timings.totalMs / 200) }} />
         ))}
       </div>
       <dl>

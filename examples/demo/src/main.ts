@@ -1,12 +1,5 @@
-import '@fontsource/libre-caslon-text/latin-400.css';
-import '@fontsource/libre-caslon-text/latin-400-italic.css';
-import './styles/theme.css';
-import './styles/controls.css';
-import './styles/layout.css';
-import './styles/stage.css';
-import './styles/dialogs.css';
 import { effect } from '@preact/signals';
-import { render } from 'preact';
+import { h, render } from 'preact';
 import { bundled, choiceOfUrl } from './models/choice.ts';
 import { keepOffline } from './offline/register.ts';
 import { fromHash } from './share.ts';
@@ -25,7 +18,7 @@ function openSharedLink(): boolean {
 
 if (!openSharedLink()) chooseModel(bundled);
 window.addEventListener('hashchange', openSharedLink);
-render(<App />, document.querySelector('#app')!);
+render(h(App, null), document.querySelector('#app')!);
 void openHistory();
 
 // Kept for offline use once the model is there, so that the two do not compete for the connection.

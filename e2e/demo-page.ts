@@ -1,0 +1,52 @@
+import type { Locator, Page } from 'playwright/test';
+
+/** The tiny model of random weights, at its smallest and quickest. */
+export const tinyModel = '/#model=/models/tiny-sd/&size=64x64&steps=2&g=1';
+
+/** The demo as a visitor meets it: by names and roles. */
+export class DemoPage {
+  readonly page: Page;
+  readonly prompt: Locator;
+  readonly stop: Locator;
+  readonly start: Locator;
+  readonly trouble: Locator;
+  readonly progress: Locator;
+  readonly timings: Locator;
+  readonly history: Locator;
+  readonly prints: Locator;
+
+  constructor(page: Page) {
+    this.page = page;
+    const stage = page.getByRole('region', { name: 'Picture' });
+    this.prompt = page.getByLabel('What should the picture show?');
+    this.start = page.getByRole('button', { name: /^Develop/ });
+    this.stop = page.getByRole('button', { name: /^Stop/ });
+    this.trouble = page.getByRole('alert');
+    this.progress = stage.getByRole('progressbar');
+    this.timings = stage.locator('.timings');
+    this.prints = stage.locator('img');
+    this.history = page.getByRole('region', { name: 'History' });
+  }
+
+  /** Opens the settings unless they are. */
+  async openSettings(): Promise<void> {
+    if (!(await this.page.getByLabel('Steps').isVisible())) {
+      await this.page.getByText('Settings', { exact: true }).click();
+    }
+  }
+
+  async setSteps(steps: number): Promise<void> {
+    await this.openSettings();
+    await this.page.getByLabel('Steps').fill(String(steps));
+    await this.page.getByLabel('Steps').blur();
+  }
+
+  /** Pixels of the n-th print, as one number that two different pictures hardly share. */
+  async fingerprint(index = 0): Promise<string> {
+    return this.prints.nth(index).evaluate(async (image: HTMLImageElement) => {
+      const bytes = await (await fetch(image.src)).arrayBuffer();
+      const digest = await crypto.subtle.digest('SHA-256', bytes);
+      return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    });
+  }
+}

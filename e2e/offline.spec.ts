@@ -1,0 +1,28 @@
+import { fileURLToPath } from 'node:url';
+import { serve } from '@calotype/dev/serve';
+import { expect, test } from 'playwright/test';
+import { DemoPage } from './demo-page.ts';
+
+const dist = fileURLToPath(new URL('../examples/demo/dist', import.meta.url));
+
+test('isolated from other origins, and without its server after the first visit', async ({ page }) => {
+  // From a folder, as on any static host: only the build's own files, below a path.
+  const mounts = { '/some/path/': dist };
+  const headers = {
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-embedder-policy': 'require-corp',
+  };
+  const server = await serve(mounts, { headers });
+  await page.goto(`${server.url}/some/path/`);
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+  await expect(page.locator('html[data-offline="ready"]')).toBeAttached({ timeout: 100_000 });
+  await server.close();
+
+  await page.reload();
+  const demo = new DemoPage(page);
+  await expect(demo.prompt).toBeFocused();
+  // Its bytes come out of the cache in ranges; that they are whole shows when it is ready.
+  await expect(page.getByRole('button', { name: /^Model:.*ready/ })).toBeVisible({ timeout: 100_000 });
+  await page.getByRole('button', { name: 'About Calotype and its model' }).click();
+  await expect(page.getByRole('dialog')).toContainText('The model:');
+});
