@@ -75,15 +75,16 @@ async function addPipeline(
     reference = posix.join(original, 'reference');
     runs = await readJson<Run[]>(join(root, reference, 'runs.json'));
   }
-  const index = await readJson<{ _class_name?: string }>(join(root, folder.path, 'model_index.json'));
+  const index = await readJson<Record<string, unknown>>(join(root, folder.path, 'model_index.json'));
   if (runs && index) {
-    const supported = supportedPipelines.has(index._class_name ?? '');
+    const className = String(index['_class_name']);
+    const supported = supportedPipelines.has(className);
     for (const run of runs) {
       if (!supported) {
         found.push({
           kind: 'unsupported',
           name: `${name}/${run.id}`,
-          reason: `${index._class_name} is not supported yet`,
+          reason: `${className} is not supported yet`,
         });
         continue;
       }
@@ -107,18 +108,23 @@ async function addPipeline(
     }
     return;
   }
-  const float32 = folder.path.replace(/-(?:fp16|f16)$/, '');
   for (const graph of graphs) {
     const part = posix.basename(graph.path);
-    const original = posix.join(float32, part, 'model.onnx');
-    const hasOriginal = float32 !== folder.path && existsSync(join(root, original));
+    const original = originalOf(root, folder.path, part);
     found.push({
       kind: 'compare',
       name: `${name}/${part}`,
       model: posix.join(graph.path, 'model.onnx'),
-      ...(hasOriginal && { original }),
+      ...(original !== undefined && { original }),
     });
   }
+}
+
+/** The float32 graph that one in `sd-turbo-fp16` or `sd-turbo-int8-dynamic` was made from: that in `sd-turbo`. */
+function originalOf(root: string, folder: string, part: string): string | undefined {
+  const stem = folder.replace(/-(?:fp16|f16|int8|int4|uint8|uint4|q8|q4)(?:-[^/]*)?$/, '');
+  const path = posix.join(stem, part, 'model.onnx');
+  return stem !== folder && existsSync(join(root, path)) ? path : undefined;
 }
 
 function addGraph(folder: Folder, file: string, folderName: string, found: Fixture[]): void {

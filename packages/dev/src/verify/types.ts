@@ -16,7 +16,7 @@ export type Fixture = { name: string } & (
   | {
       kind: 'compare';
       model: string;
-      /** The same graph in float32, for where onnxruntime refuses `model`. */
+      /** The graph in float32 that `model` was made from. */
       original?: string;
     }
   | { kind: 'pipeline'; folder: string; reference: string; run: Run }

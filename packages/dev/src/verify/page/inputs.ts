@@ -19,7 +19,8 @@ export interface Feed {
 
 /**
  * Feeds for all of a graph's inputs: those that `given` holds, and for the rest the hash fill under their own names,
- * with sizes that fit the given tensors. Step numbers are 981, token ids small.
+ * with sizes that fit the given tensors. Token ids are small. The step is 981, as whoever made the references took it;
+ * without one it is 1, for a graph that works in float16 loses the sine of a large step's angles to rounding.
  */
 export function feedsFor(
   inputs: readonly InputInfo[],
@@ -37,7 +38,7 @@ export function feedsFor(
     const shape = input.shape.map((size, axis) => (typeof size === 'number' ? size : free(input, axis)));
     const elements = shape.reduce((product, size) => product * size, 1);
     const filled = hashFill(input.name, elements);
-    if (/^time_?steps?$|^t$/.test(input.name)) filled.fill(981);
+    if (/^time_?steps?$|^t$/.test(input.name)) filled.fill(given.size ? 981 : 1);
     else if (/int/.test(input.dtype))
       filled.forEach((value, i) => (filled[i] = Math.floor((value + 2) * 50)));
     feeds.set(input.name, { dtype: input.dtype, shape, values: filled });

@@ -1,25 +1,29 @@
-import * as ort from 'onnxruntime-web/jspi';
+import type * as Ort from 'onnxruntime-web/jspi';
 import type { Feed } from './inputs.ts';
 import { fromNumbers, outputNumbers } from './reference.ts';
 
-// The build that core's islands load too, so that a page carries one WebAssembly the less. Threads would need cross-origin isolation, and one is enough for graphs that fit this comparison.
-ort.env.wasm.numThreads = 1;
+/** Expected values of a graph's outputs. */
+export type Outputs = ReadonlyMap<string, { shape: readonly number[]; values: ArrayLike<number> }>;
 
 /** A graph's outputs as onnxruntime's CPU provider computes them. */
 export async function runOnCpu(
   model: Uint8Array,
   feeds: ReadonlyMap<string, Feed>,
   externalData: { path: string; data: Uint8Array }[] = [],
-): Promise<Map<string, { shape: readonly number[]; values: ArrayLike<number> }>> {
+): Promise<Outputs> {
+  // The build that core's islands load too, so that a page carries one WebAssembly the less.
+  const ort = await import('onnxruntime-web/jspi');
+  // Threads would need cross-origin isolation, and one is enough for graphs that fit this comparison.
+  ort.env.wasm.numThreads = 1;
   const session = await ort.InferenceSession.create(model, {
     executionProviders: ['wasm'],
     logSeverityLevel: 3,
     externalData,
   });
   try {
-    const tensors: Record<string, ort.Tensor> = {};
+    const tensors: Record<string, Ort.Tensor> = {};
     for (const [name, { dtype, shape, values }] of feeds) {
-      tensors[name] = new ort.Tensor(dtype as ort.Tensor.Type, fromNumbers(dtype, values), shape);
+      tensors[name] = new ort.Tensor(dtype as Ort.Tensor.Type, fromNumbers(dtype, values), shape);
     }
     const results = await session.run(tensors);
     return new Map(

@@ -1,7 +1,7 @@
-import type { ByteSource, FileStore } from '@calotype/core';
+import { urlStore, type ByteSource, type FileStore } from '@calotype/core';
 import { readModel } from '@calotype/core/onnx';
 import { hashFillInto, type FillStatistics } from '../../hash-fill.ts';
-import { fetchFixture } from './reference.ts';
+import { fetchFixture, fixtureUrl } from './reference.ts';
 
 interface FilledWeight extends FillStatistics {
   name: string;
@@ -58,6 +58,12 @@ export async function hashedWeights(store: FileStore, model: string, list: strin
       has: async (path) => sources.has(path) || store.has(path),
     },
   };
+}
+
+/** Whether the graph points at external data that is not there. */
+export async function lacksWeights(model: string): Promise<boolean> {
+  const { graph } = await readModel(urlStore(fixtureUrl('')), model, { allowMissingExternalData: true });
+  return [...graph.initializers.values()].some(({ data }) => data.kind === 'missing');
 }
 
 /** The bytes from `offset` on of a hash-filled tensor. */
