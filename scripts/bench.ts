@@ -1,11 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { withPage } from '@calotype/dev/build-pages';
+import { unpackFixtures } from '@calotype/dev/fixtures';
+import { main } from '../bench/run.ts';
 import { root } from './lib/run.ts';
 
-const driver = join(root, 'bench', 'run.ts');
-if (existsSync(driver)) await import(pathToFileURL(driver).href);
-else {
-  console.error('There are no benchmarks yet.');
-  process.exitCode = 1;
-}
+const bench = join(root, 'bench');
+const fixtures = await unpackFixtures();
+process.exitCode = await withPage(bench, (pageDir) =>
+  main(process.argv.slice(2), { pageDir, fixtures, out: join(bench, 'results') }),
+);

@@ -30,15 +30,17 @@ process.exit(signal ? 1 : (status ?? 1));
 function install() {
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   console.error(`Installing dependencies (${packageManager})`);
-  // `npm start` sets npm_config_* for its children; pnpm must see the user's settings only.
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(
-      ([key]) => !/^npm_(config_(local_)?prefix|package|lifecycle)/.test(key),
-    ),
-  );
+  const env = { ...process.env, npm_config_update_notifier: 'false' };
   const { status } = spawnSync(
     'npx',
-    ['--yes', packageManager, 'install', '--frozen-lockfile', '--config.confirmModulesPurge=false'],
+    [
+      '--yes',
+      packageManager,
+      'install',
+      '--frozen-lockfile',
+      '--config.confirmModulesPurge=false',
+      '--reporter=append-only',
+    ],
     {
       cwd: root,
       env,
