@@ -39,7 +39,7 @@ function symbolicType(value: ModelValue, what: string, file: string): SymbolicTy
   return { name: value.name, dtype: value.dtype, shape: value.shape };
 }
 
-/** Branches of `If` are not looked into: which of them runs is known only after specialization. */
+/** Branches and bodies are not looked into: which of them run is known only after specialization. */
 function listUnsupported(block: Block, list: UnsupportedOp[]): void {
   for (const node of block.nodes) {
     const reason = unsupportedReason(node);
@@ -57,8 +57,8 @@ export function unsupportedReason(node: TemplateNode): string | undefined {
   for (const [name, attribute] of node.attributes) {
     if (attribute.type === 'unsupported') return `its attribute '${name}' is a ${attribute.kind}`;
   }
-  if (domain === '' && op === 'If') return undefined;
-  if (node.blocks.size > 0) return 'control flow other than If is not supported';
+  if (domain === '' && (op === 'If' || op === 'Loop' || op === 'Scan')) return undefined;
+  if (node.blocks.size > 0) return 'it holds a graph, which only If, Loop and Scan may';
   return lookup(domain, op) ? undefined : 'it is not defined';
 }
 

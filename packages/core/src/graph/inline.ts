@@ -54,7 +54,10 @@ export class Inliner {
     if (scope.depth > maxDepth) this.#fail(`graphs are nested deeper than ${maxDepth}`);
     const weights = new Map<string, TensorRef>();
     for (const [name, ref] of graph.initializers) weights.set(scope.rename(name), ref);
-    const block: Block = { nodes: [], weights, results: graph.outputs.map(({ name }) => scope.rename(name)) };
+    const block: Block = {
+      params: graph.inputs.flatMap(({ name }) => (graph.initializers.has(name) ? [] : [scope.rename(name)])),
+      ...{ nodes: [], weights, results: graph.outputs.map(({ name }) => scope.rename(name)) },
+    };
     this.#flatten(graph.nodes, scope, block);
     return block;
   }

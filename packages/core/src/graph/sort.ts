@@ -19,8 +19,9 @@ export function sortBlock(block: Block, isOuter: (name: string) => boolean, file
       producers.set(name, node);
     }
   }
+  const params = new Set(block.params);
   const isVisible = (name: string): boolean =>
-    block.weights.has(name) || producers.has(name) || isOuter(name);
+    block.weights.has(name) || producers.has(name) || params.has(name) || isOuter(name);
   const reads = new Map<TemplateNode, string[]>();
   for (const node of block.nodes) {
     const names = node.inputs.filter((name) => name !== '');
@@ -68,7 +69,7 @@ export function sortBlock(block: Block, isOuter: (name: string) => boolean, file
 
 /** Names that a block takes from around it. */
 function freeNames(block: Block): string[] {
-  const own = new Set(block.weights.keys());
+  const own = new Set([...block.weights.keys(), ...block.params]);
   for (const node of block.nodes) for (const name of node.outputs) own.add(name);
   const used = new Set(block.results);
   for (const node of block.nodes) {

@@ -11,6 +11,10 @@ import { force } from './force.ts';
 import type { Graph, Node, Value } from './graph.ts';
 import { isSmall, knowWeight, maskWeights, weightValue } from './values.ts';
 import type { Block, GraphTemplate, TemplateNode } from './template.ts';
+import { type Unroll, unrollLoop, unrollScan } from './unroll.ts';
+
+/** Loops in small files can say any number of steps, and loops in loops multiply them. */
+const maxUnrolledNodes = 100_000;
 
 export interface SpecializeOptions {
   /** Fetches the raw bytes of a small weight that a shape depends on. */
@@ -45,7 +49,7 @@ class Scope {
 
 /**
  * Binds a model to concrete input shapes: infers every type, computes shape arithmetic on the CPU, takes the branches
- * of `If` that hold and expands composite operators. No fusion yet; see `passes/`.
+ * of `If` that hold, writes out the steps of `Loop` and `Scan`, and expands composite operators. No fusion yet; see `passes/`.
  *
  * @param types of all graph inputs
  * @param values of graph inputs that shapes depend on; they become constants of this graph
@@ -63,6 +67,7 @@ export async function specialize(
   if (template.unsupported.length > 0 && !foreign) throw new UnsupportedOpError(template.unsupported);
   bindInputs(template, types);
   const emitter = new Emitter();
+  let unrolledNodes = 0;
   const scope = new Scope();
   const inputs = template.inputs.map(({ name }): Value => {
     const { dtype, shape } = types.get(name)!;
@@ -98,6 +103,8 @@ export async function specialize(
   /** Works at once where it can: awaiting for each of ten thousand nodes would cost more than the work. */
   function step(node: TemplateNode, names: Scope): Promise<void> | undefined {
     if (node.domain === '' && node.op === 'If') return specializeIf(node, names);
+    if (node.domain === '' && node.op === 'Loop') return specializeLoop(node, names, unrollLoop);
+    if (node.domain === '' && node.op === 'Scan') return specializeLoop(node, names, unrollScan);
     const reason = unsupportedReason(node);
     if (reason !== undefined && !(foreign && mayBeForeign(node))) throw unsupported(node, reason);
     const inputs = node.inputs.map((name) => (name === '' ? undefined : names.get(name)));
@@ -155,10 +162,45 @@ export async function specialize(
     const block = node.blocks.get(condition.origin.data[0] ? 'then_branch' : 'else_branch');
     if (!block || block.results.length < node.outputs.length)
       throw unsupported(node, 'a branch is missing or too short');
-    const inner = new Scope(names);
-    await specializeBlock(block, inner);
+    const results = await runBlock(block, names, []);
     node.outputs.forEach((output, i) => {
-      if (output !== '') names.set(output, inner.get(block.results[i]!));
+      if (output !== '') names.set(output, results[i]!);
+    });
+  }
+
+  /** Results of a block that is given `args` for its params. */
+  async function runBlock(block: Block, names: Scope, args: readonly Value[]): Promise<Value[]> {
+    const inner = new Scope(names);
+    block.params.slice(0, args.length).forEach((name, i) => inner.set(name, args[i]!));
+    await specializeBlock(block, inner);
+    return block.results.map((name) => inner.get(name));
+  }
+
+  async function specializeLoop(
+    node: TemplateNode,
+    names: Scope,
+    unroll: (context: Unroll) => Promise<Value[]>,
+  ): Promise<void> {
+    const refuse = (reason: string): UnsupportedOpError => unsupported(node, reason);
+    const know = async (value: Value, what: string): Promise<Float64Array> => {
+      if (value.origin.kind !== 'constant') await forceOperand(value, node, what);
+      if (value.origin.kind !== 'constant') throw new Error(`Internal error: ${what} is not folded`);
+      return value.origin.data;
+    };
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : names.get(name)));
+    const results = await unroll({
+      ...{ node, inputs, emitter, know, refuse },
+      run: (body, args) => {
+        if (body.params.length < args.length) throw refuse('its body takes less than it is given');
+        unrolledNodes += body.nodes.length + 1;
+        if (unrolledNodes > maxUnrolledNodes)
+          throw refuse(`it is more than ${maxUnrolledNodes} nodes written out`);
+        return runBlock(body, names, args);
+      },
+    });
+    node.outputs.forEach((output, i) => {
+      const result = results[i];
+      if (output !== '' && result) names.set(output, result);
     });
   }
 }

@@ -15,8 +15,10 @@ export interface GraphTemplate extends Block {
   unsupported: UnsupportedOp[];
 }
 
-/** Nodes with the constants they use: the model's graph or a branch of `If`. Outer names are visible inside. */
+/** Nodes with the constants they use: the model's graph, a branch, a loop's body. Outer names are visible inside. */
 export interface Block {
+  /** Names that a step of a loop gives values to. */
+  params: string[];
   nodes: TemplateNode[];
   weights: Map<string, TensorRef>;
   /** Names of what it gives; they may be outer names or weights. */

@@ -1,7 +1,7 @@
 import { ShapeError, UnsupportedOpError } from '../errors.ts';
 import { call } from '../graph/expr.ts';
 import type { Node } from '../graph/graph.ts';
-import { dtypeOf } from '../onnx/element-types.ts';
+import { codeOf, dtypeOf } from '../onnx/element-types.ts';
 import { bitsOf, isFloat, type DataType } from '../tensor/dtype.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { describe, intAttribute, operand } from './operands.ts';
@@ -74,5 +74,9 @@ export const castOps: OpTable = {
     if (!dtype) throw new ShapeError(describe(node), { expected: 'an attribute to', actual: 'none' });
     return dtype;
   }),
-  CastLike: cast((node) => operand(node, 1).dtype),
+  CastLike: {
+    infer: (node) => [{ dtype: operand(node, 1).dtype, shape: operand(node, 0).shape }],
+    // Only the type of the other operand counts; its shape need not broadcast.
+    expand: (node, build) => build.node('Cast', [operand(node, 0)], { to: codeOf(operand(node, 1).dtype) }),
+  },
 };
