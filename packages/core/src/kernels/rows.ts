@@ -20,7 +20,7 @@ export function rowsDesign(rows: number, length: number): RowsDesign {
   let lanes = 1;
   while (lanes < 256 && vectors > 4 * lanes) lanes *= 2;
   // Few rows: more lanes for each, until the GPU has some thousand threads or a lane has nothing more to give.
-  while (lanes < 256 && rows * lanes < 32_768 && lanes < vectors) lanes *= 2;
+  while (lanes < 256 && rows * lanes < 32_768 && 2 * lanes <= vectors) lanes *= 2;
   const threads = rows * lanes < 65_536 ? Math.max(64, lanes) : 256;
   const perLane = Math.ceil(vectors / lanes);
   return { lanes, threads, perLane, keep: perLane <= 8 };
