@@ -20,7 +20,10 @@ const usage = `usage: npm run bench -- [options]
   --out DIR          where results go (bench/results)`;
 
 /** The `bench` command. Resolves to its exit code. */
-export async function main(args: string[], defaults: { pageDir: string; fixtures: string; out: string }): Promise<number> {
+export async function main(
+  args: string[],
+  defaults: { pageDir: string; fixtures: string; out: string },
+): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
@@ -55,10 +58,10 @@ export async function main(args: string[], defaults: { pageDir: string; fixtures
         const found = await page.evaluate(() => calotypeBench.adapter());
         adapter = found.name;
         const precision = (values.precision as Precision | undefined) ?? found.precision;
-        const { row, profile } = await page.evaluate(
-          ([item, options]) => calotypeBench.run(item, options),
-          [scenario, { flags, precision, runs: Number(values.runs), profile: values.profile }] as const,
-        );
+        const { row, profile } = await page.evaluate(([item, options]) => calotypeBench.run(item, options), [
+          scenario,
+          { flags, precision, runs: Number(values.runs), profile: values.profile },
+        ] as const);
         rows.push(row);
         console.log(describe(row));
         if (profile) console.log(profileTable(profile));
@@ -89,7 +92,8 @@ async function save(rows: readonly Row[], folder: string, adapter: string): Prom
   await mkdir(folder, { recursive: true });
   const latest = join(folder, 'latest.json');
   const before = await stat(latest).catch(() => undefined);
-  if (before) await rename(latest, join(folder, `${before.mtime.toISOString().replaceAll(/[:.]/g, '-')}.json`));
+  if (before)
+    await rename(latest, join(folder, `${before.mtime.toISOString().replaceAll(/[:.]/g, '-')}.json`));
   const report = { made: new Date().toISOString(), adapter, rows };
   await writeFile(latest, `${JSON.stringify(report, null, 2)}\n`);
 }

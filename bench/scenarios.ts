@@ -33,7 +33,12 @@ export const scenarios: readonly GraphScenario[] = [
     reference: 'clip-l-text-encoder',
     shapes: { input_ids: [1, 77] },
   },
-  unet('unet-sd15-512-b1', 'sd15-unet-fp16', { batch: 1, latent: 64, channels: 768 }, { reference: 'sd15-unet' }),
+  unet(
+    'unet-sd15-512-b1',
+    'sd15-unet-fp16',
+    { batch: 1, latent: 64, channels: 768 },
+    { reference: 'sd15-unet' },
+  ),
   unet('unet-sd15-512-b2', 'sd15-unet-fp16', { batch: 2, latent: 64, channels: 768 }),
   unet(
     'unet-sdturbo-512-b1',

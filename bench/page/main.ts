@@ -54,7 +54,7 @@ async function run(scenario: GraphScenario, options: BenchOptions): Promise<Meas
   let profile: Measurement['profile'];
   if (options.profile) {
     const result = await session.profile(inputs);
-    profile = result.times;
+    profile = result.dispatches;
     release(result.outputs);
   }
   const { steps } = await session.plan(inputs);
@@ -81,12 +81,14 @@ function feeds(session: Session, scenario: GraphScenario): Record<string, Tensor
   return Object.fromEntries(
     session.inputs.map(({ name, dtype }) => {
       const shape = scenario.shapes[name];
-      if (!shape || !dtype || dtype === 'string') throw new Error(`${scenario.name}: no shape for input '${name}'`);
+      if (!shape || !dtype || dtype === 'string')
+        throw new Error(`${scenario.name}: no shape for input '${name}'`);
       const elements = shape.reduce((product, dim) => product * dim, 1);
       const values = hashFill(name, elements);
       if (name === 'timestep') values.fill(981);
       // Token ids: anything in the vocabulary takes the same time.
-      else if (dtype.startsWith('int')) values.forEach((value, i) => (values[i] = Math.floor((value + 2) * 50)));
+      else if (dtype.startsWith('int'))
+        values.forEach((value, i) => (values[i] = Math.floor((value + 2) * 50)));
       return [name, Tensor.from(dtype as NumericType, shape, values)];
     }),
   );

@@ -1,16 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import { wgsl } from './wgsl-plugin.ts';
 
 /**
- * Builds the page of one of this package's commands (`verify`, `generate`) for as long as `use` takes. In a folder of
- * its own, so that two runs of a command do not meet.
+ * Builds a command's page for as long as `use` takes. In a folder of its own, so that two runs of a command do not
+ * meet.
+ *
+ * @param command one of this package's (`verify`, `generate`), or the folder of another as an absolute path
  */
 export async function withPage<T>(command: string, use: (pageDir: string) => Promise<T>): Promise<T> {
-  const pageDir = await mkdtemp(join(tmpdir(), `calotype-${command}-`));
+  const pageDir = await mkdtemp(join(tmpdir(), `calotype-${basename(command)}-`));
   try {
     await buildPage(join(commandFolder(command), 'page'), pageDir);
     return await use(pageDir);
@@ -40,8 +42,8 @@ async function buildPage(source: string, outDir: string): Promise<void> {
 }
 
 /**
- * Builds a command of this package and its page into a folder that runs without this workspace: `node COMMAND.mjs`,
- * with playwright-core found through NODE_PATH.
+ * Builds a command and its page into a folder that runs without this workspace: `node COMMAND.mjs`, with
+ * playwright-core found through NODE_PATH.
  */
 export async function buildStandalone(command: string, outDir: string): Promise<void> {
   const source = commandFolder(command);
@@ -60,12 +62,12 @@ export async function buildStandalone(command: string, outDir: string): Promise<
       minify: false,
       rolldownOptions: {
         checks: { pluginTimings: false },
-        output: { entryFileNames: `${command}.mjs`, codeSplitting: false },
+        output: { entryFileNames: `${basename(command)}.mjs`, codeSplitting: false },
       },
     },
   });
 }
 
-function commandFolder(name: string): string {
-  return fileURLToPath(new URL(`./${name}`, import.meta.url));
+function commandFolder(command: string): string {
+  return isAbsolute(command) ? command : fileURLToPath(new URL(`./${command}`, import.meta.url));
 }
