@@ -1,12 +1,12 @@
 import { Engine, type EngineOptions } from '../src/gpu/engine.ts';
-import { Program } from '../src/gpu/program.ts';
+import { Program, type IslandHost } from '../src/gpu/program.ts';
 import { ResidentWeights } from '../src/gpu/resident-weights.ts';
 import { OWN_DOMAIN, type Epilogue, type Graph, type Node, type Value } from '../src/graph/graph.ts';
 import type { Expr } from '../src/graph/expr.ts';
 import type { KernelTuning } from '../src/kernels/tuning.ts';
 import type { Attribute } from '../src/onnx/model.ts';
 import { lookup } from '../src/ops/registry.ts';
-import type { CpuTensor } from '../src/ops/op.ts';
+import type { CpuTensor, TensorType } from '../src/ops/op.ts';
 import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
@@ -22,6 +22,16 @@ export interface TestTensor {
   data: ArrayLike<number>;
   /** float32 by default. */
   dtype?: NumericType;
+}
+
+interface NodeOptions {
+  domain?: string;
+  opset?: number;
+  outputs?: number;
+  epilogue?: Epilogue;
+  expr?: Expr;
+  /** For operators that have no definition. */
+  types?: TensorType[];
 }
 
 /** Builds a graph node by node, for tests of operators and kernels. Shapes and dtypes follow from the definitions. */
@@ -66,7 +76,7 @@ export class TestGraph {
     op: string,
     inputs: (Value | undefined)[],
     attributes: Readonly<Record<string, AttributeValue>> = {},
-    options: { domain?: string; opset?: number; outputs?: number; epilogue?: Epilogue; expr?: Expr } = {},
+    options: NodeOptions = {},
   ): Value[] {
     const domain = options.domain ?? '';
     const node: Node = {
@@ -81,8 +91,8 @@ export class TestGraph {
     if (options.epilogue) node.epilogue = options.epilogue;
     if (options.expr) node.expr = options.expr;
     const definition = lookup(domain, op);
-    if (!definition) throw new Error(`no definition of '${domain}:${op}'`);
-    const types = definition.infer(node);
+    const types = options.types ?? definition?.infer(node);
+    if (!types) throw new Error(`no definition of '${domain}:${op}'`);
     const count = options.outputs ?? 1;
     node.outputs = types.slice(0, count).map((type, index) => ({
       name: `${node.name}:${index}`,
@@ -100,6 +110,8 @@ export interface RunOptions extends EngineOptions {
   tuning?: KernelTuning;
   /** Lower limits to plan for than the device has: variants for large tensors on small ones. */
   limits?: Partial<Capabilities['limits']>;
+  /** Runs what has no kernel. */
+  islands?: IslandHost;
 }
 
 /** Runs a test graph on the GPU and returns the outputs as doubles, row-major. */
@@ -118,9 +130,10 @@ export async function runGraph(
       },
       precision: options.precision ?? engine.precision,
       tuning: options.tuning,
+      islands: options.islands !== undefined,
     });
     const weights = new ResidentWeights(engine);
-    const program = await Program.prepare(engine, plan, weights);
+    const program = await Program.prepare(engine, plan, weights, { islands: options.islands });
     const external = new Map<number, GPUBuffer>();
     for (const [value, tensor] of test.feeds) {
       const view = plan.inputs.get(value.name);
@@ -150,6 +163,7 @@ export async function runGraph(
       tensor.dispose();
     }
     program.dispose();
+    for (const buffer of external.values()) engine.buffers.release(buffer);
     return { outputs: results, plan };
   } finally {
     if (!options.engine) engine.dispose();

@@ -2,7 +2,8 @@ import { UnsupportedOpError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { IslandHost, PreparedIsland } from '../gpu/program.ts';
 import { readTensor } from '../onnx/reader.ts';
-import type { Island, Port } from '../plan/plan.ts';
+import type { Capabilities } from '../plan/capabilities.ts';
+import type { Island, IslandOperator, Port } from '../plan/plan.ts';
 import { bytesOf } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { rawBytes } from '../tensor/tensor.ts';
@@ -39,7 +40,7 @@ export class OrtIslands implements IslandHost {
 
   /** @throws UnsupportedOpError when onnxruntime cannot run the island either; source errors; the signal's reason */
   async prepare(island: Island, engine: Engine, signal: AbortSignal | undefined): Promise<PreparedIsland> {
-    const note = reasonForCpu(island, engine);
+    const note = reasonForCpu(island.operators, engine.capabilities);
     const record: IslandRecord = {
       island,
       provider: note ? 'cpu' : 'webgpu',
@@ -59,8 +60,11 @@ export class OrtIslands implements IslandHost {
   }
 }
 
-function reasonForCpu({ operators }: Island, { capabilities }: Engine): string | undefined {
-  const { features, subgroupMinSize } = capabilities;
+/** Why a group of operators must not run on this GPU in onnxruntime; `undefined` where it may. */
+export function reasonForCpu(
+  operators: readonly IslandOperator[],
+  { features, subgroupMinSize }: Capabilities,
+): string | undefined {
   const affected = operators.find(({ op }) => subgroupOperators.has(op));
   return affected && features.subgroups && subgroupMinSize < 8
     ? `onnxruntime's ${affected.op} is wrong with subgroups of ${subgroupMinSize}`
