@@ -275,6 +275,12 @@ describe('heads', () => {
 });
 
 describe('left alone', () => {
+  test('heads too large for the kernels', async () => {
+    const inputs = [input('q', 1, 1, 2, 600), input('kT', 1, 1, 600, 3), input('v', 1, 1, 3, 4)];
+    const graph = await optimised(model(inputs, [node('MatMul', 'q kT', 's'), softmax, sum]));
+    expect(graph.nodes.map(({ op }) => op)).toEqual(['MatMul', 'Softmax', 'MatMul']);
+  });
+
   const usual = [node('MatMul', 'q kT', 's'), softmax, sum];
   test.each([
     ['scores that are wanted', 's', usual],

@@ -1,6 +1,7 @@
 import { intAttribute } from '../../ops/operands.ts';
 import { equalShapes } from '../../tensor/shape.ts';
-import type { GraphEditor } from '../edit.ts';
+import { lookup } from '../../ops/registry.ts';
+import type { GraphEditor, NodeContent } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
 import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
 import { producerOf, scalarOf, userOf } from '../match.ts';
@@ -61,6 +62,7 @@ function fuse(graph: GraphEditor, softmax: Node): void {
     attributes: attributeMap({ scale, causal: causal ? 1 : 0 }),
   };
   const shape = [batch, heads, query.shape[2]!, v.shape.at(-1)!];
+  if (refuses(content)) return;
   if (equalShapes(shape, result.shape)) {
     graph.redefine(result, content);
     return;
@@ -68,6 +70,13 @@ function fuse(graph: GraphEditor, softmax: Node): void {
   const [attended] = graph.add(content, [{ dtype: result.dtype, shape }]);
   const target = graph.constant([...result.shape], [result.shape.length], 'int64', `${softmax.name}/shape`);
   graph.redefine(result, { op: 'Reshape', inputs: [attended, target] });
+}
+
+/** Whether no kernel runs it: heads may be too large. The nodes made for it are dropped when nobody uses them. */
+function refuses(content: NodeContent): boolean {
+  const definition = lookup(OWN_DOMAIN, 'Attention');
+  const node = { name: '', opset: 1, domain: OWN_DOMAIN, attributes: new Map(), ...content, outputs: [] };
+  return definition?.refuse?.(node) !== undefined;
 }
 
 /** The product of the softmax with the values. Exporters put in between what turns NaN of fully masked rows into 0. */

@@ -23,6 +23,7 @@ export const passes: readonly Pass[] = [
   fuseGroupNorm,
   fuseLayerNorm,
   fuseAttention,
+  dropDead,
   canonicalize,
   toElementwise,
   fuseElementwise,

@@ -289,6 +289,26 @@ describe('elementwise chains', () => {
     expect(ops(graph)).toEqual(['Elementwise', 'Elementwise']);
   });
 
+  test('do not keep what only gave its type', async () => {
+    const like = model(
+      [input('x', 2, 8), input('z', 3)],
+      [node('CastLike', 'x z', 'a'), node('Exp', 'a', 'y')],
+      {},
+      19,
+    );
+    const graph = await optimised(like);
+    expect(graph.nodes.map(({ inputs }) => inputs.map((value) => value!.name))).toEqual([['x']]);
+  });
+
+  test('keep what only gives the shape', async () => {
+    const graph = await optimised(
+      model([input('x', 2, 3)], [node('Mul', 'one tall', 'a'), node('Add', 'a x', 'y')], {
+        ...{ one: float32([1, 1, 1], [1]), tall: float32([], [2]) },
+      }),
+    );
+    expect(graph.outputs[0]!.shape).toEqual([1, 2, 3]);
+  });
+
   test('through integers keep their types', async () => {
     const graph = await optimised(
       model(

@@ -1,8 +1,8 @@
 import { lookup } from '../../ops/registry.ts';
-import { scalarTypeOf } from '../../ops/scalar-types.ts';
-import { broadcastShapes, equalShapes } from '../../tensor/shape.ts';
+import { type DataType, isFloat } from '../../tensor/dtype.ts';
+import type { Shape } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
-import { constant, type Expr, input, substitute } from '../expr.ts';
+import { constant, countReads, type Expr, type ScalarType, substitute } from '../expr.ts';
 import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
 import { scalarOf } from '../match.ts';
 import { simplify } from '../simplify.ts';
@@ -25,54 +25,56 @@ function convert(graph: GraphEditor, node: Node, expr: Expr): void {
   graph.redefine(node.outputs[0]!, elementwise(operands, expr, node.outputs[0]!.shape, node.name));
 }
 
-/** An `Elementwise` node: operands listed once, single numbers in the expression where the shape allows it. */
+/**
+ * An `Elementwise` node: operands listed once, single numbers in the expression where the shape allows it, and none that
+ * the expression does not read unless the shape comes from it.
+ */
 export function elementwise(
   operands: readonly Value[],
   expr: Expr,
   shape: readonly number[],
   name: string,
 ): Pick<Node, 'op' | 'domain' | 'name' | 'inputs' | 'expr'> {
-  const tensors = [...new Set(operands)].filter((value) => scalarOf(value) === undefined);
-  const covered =
-    tensors.length > 0 &&
-    equalShapes(
-      broadcastShapes(
-        tensors.map((value) => value.shape),
-        name,
-      ),
-      shape,
-    );
-  const kept = covered ? tensors : [...new Set(operands)];
-  const inlined = substitute(expr, ({ index, type }) => {
-    const value = operands[index]!;
-    const at = kept.indexOf(value);
-    if (at >= 0) return input(at, type);
-    const number = scalarOf(value)!;
-    const from = scalarTypeOf(value.dtype);
-    if (type === 'bool') return constant(Number(number !== 0), type);
-    return constant(type === 'f32' || from !== 'f32' ? number : Math.trunc(number), type);
-  });
-  const simple = simplify(inlined);
-  return { op: 'Elementwise', domain: OWN_DOMAIN, name, ...used(kept, simple, shape) };
+  const simple = simplify(
+    substitute(expr, (e) => {
+      const value = operands[e.index]!;
+      const number = scalarOf(value);
+      // One operand has one index: patterns compare expressions.
+      return number === undefined
+        ? { ...e, index: operands.indexOf(value) }
+        : numberAs(number, value.dtype, e.type);
+    }),
+  );
+  const kept = readBy(simple, operands);
+  if (givesShape(kept, shape)) return made(kept, simple);
+  const all = readBy(expr, operands);
+  return givesShape(all, shape) ? made(all, expr) : made([...new Set(operands)], expr);
+
+  function made(inputs: Value[], own: Expr): Pick<Node, 'op' | 'domain' | 'name' | 'inputs' | 'expr'> {
+    const placed = substitute(own, (e) => ({ ...e, index: inputs.indexOf(operands[e.index]!) }));
+    return { op: 'Elementwise', domain: OWN_DOMAIN, name, inputs, expr: placed };
+  }
 }
 
-/** Without the operands that simplification made useless. */
-function used(operands: Value[], expr: Expr, shape: readonly number[]): { inputs: Value[]; expr: Expr } {
-  const read = new Set<number>();
-  substitute(expr, (e) => {
-    read.add(e.index);
-    return e;
+/** The number as an operand of that dtype would be read. */
+function numberAs(number: number, dtype: DataType, type: ScalarType): Expr {
+  if (type === 'bool') return constant(Number(number !== 0), type);
+  return constant(type === 'f32' || !isFloat(dtype) ? number : Math.trunc(number), type);
+}
+
+/** The operands that an expression reads, each once. */
+function readBy(expr: Expr, operands: readonly Value[]): Value[] {
+  const read = countReads(expr);
+  return [...new Set(operands.filter((_, index) => read.has(index)))];
+}
+
+/** Whether operands broadcast to exactly `shape`. */
+function givesShape(operands: readonly Value[], shape: Shape): boolean {
+  const fits = operands.every((value) => {
+    const missing = shape.length - value.shape.length;
+    return missing >= 0 && value.shape.every((dim, axis) => dim === 1 || dim === shape[axis + missing]);
   });
-  const inputs = operands.filter((_, index) => read.has(index));
-  const fits =
-    inputs.length > 0 &&
-    equalShapes(
-      broadcastShapes(
-        inputs.map((value) => value.shape),
-        'operands',
-      ),
-      shape,
-    );
-  if (inputs.length === operands.length || !fits) return { inputs: operands, expr };
-  return { inputs, expr: substitute(expr, (e) => ({ ...e, index: inputs.indexOf(operands[e.index]!) })) };
+  const covers = (dim: number, axis: number): boolean =>
+    operands.some((value) => (value.shape[axis - shape.length + value.shape.length] ?? NaN) === dim);
+  return fits && operands.length > 0 && shape.every(covers);
 }

@@ -1,0 +1,225 @@
+import { readFile } from 'node:fs/promises';
+import { fixturesDir } from '@calotype/dev/fixtures';
+import { describe, expect, test } from 'vitest';
+import { buildTemplate } from '../src/graph/build.ts';
+import { printExpr } from '../src/graph/expr.ts';
+import type { Graph, Node } from '../src/graph/graph.ts';
+import { optimise } from '../src/graph/passes/index.ts';
+import { specialize } from '../src/graph/specialize.ts';
+import { verify } from '../src/graph/verify.ts';
+import { readModel } from '../src/onnx/reader.ts';
+import type { TensorType } from '../src/ops/op.ts';
+import type { Capabilities } from '../src/plan/capabilities.ts';
+import { planGraph } from '../src/plan/plan-graph.ts';
+import type { Phase, Plan } from '../src/plan/plan.ts';
+import { mapStore } from '../src/source/map-store.ts';
+
+// True-size graphs as exporters write them: every block must reach the fused operators, and a step must not come to
+// need more dispatches than recorded here.
+
+const sizes: Readonly<Record<string, number>> = { batch: 1, sequence: 77, height: 64, width: 64 };
+
+async function optimised(name: string): Promise<Graph> {
+  const bytes = new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`));
+  const model = await readModel(mapStore({ [name]: bytes }), name, { allowMissingExternalData: true });
+  const template = buildTemplate(model, name);
+  const types = template.inputs.map((input): [string, TensorType] => {
+    const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : sizes[dim!]!));
+    return [input.name, { dtype: input.dtype, shape }];
+  });
+  const graph = optimise(await specialize(template, new Map(types)));
+  verify(graph, 'all passes');
+  return graph;
+}
+
+function planOf(graph: Graph): Plan {
+  const capabilities: Capabilities = {
+    adapter: 'test',
+    features: { shaderF16: true, subgroups: true, subgroupMatrix: [], timestampQuery: false },
+    ...{ subgroupMinSize: 32, subgroupMaxSize: 32 },
+    limits: {
+      ...{
+        maxBufferSize: 2 ** 31,
+        maxStorageBufferBindingSize: 2 ** 31 - 4,
+        maxStorageBuffersPerShaderStage: 8,
+      },
+      ...{ maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
+      ...{ maxComputeWorkgroupSizeX: 1024, maxComputeWorkgroupsPerDimension: 65535 },
+    },
+  };
+  return planGraph(graph, {
+    capabilities,
+    precision: 'f16',
+    stableInputs: new Set(['encoder_hidden_states']),
+  });
+}
+
+const dispatches = (plan: Plan, phase: Phase): number =>
+  plan.steps.filter((step) => step.phase === phase).length;
+
+/** How often each operator occurs, with the functions of its epilogue in alphabetical order. */
+function histogram(graph: Graph): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { op, epilogue } of graph.nodes) {
+    const functions = epilogue
+      ? printExpr(epilogue.expr)
+          .match(/[a-zA-Z]+(?=\()/g)!
+          .sort()
+      : [];
+    const key = [op, ...functions].join(' ');
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}
+
+const named = (graph: Graph, op: string, pattern: RegExp): Node[] =>
+  graph.nodes.filter((node) => node.op === op && pattern.test(node.name));
+
+/** Operands of a node's epilogue, or -1 without one. */
+const finished = ({ epilogue }: Node): number => epilogue?.inputs.length ?? -1;
+
+interface Network {
+  file: string;
+  /** Resnet blocks, spatial transformers, transformer blocks in them. */
+  resnets: number;
+  transformers: number;
+  blocks: number;
+  /** Most dispatches of one step at batch 1 and 64 × 64 latents, as planned for a device without matrix units. */
+  step: number;
+}
+
+const networks: Record<string, Network> = {
+  'SD 1.5': { file: 'sd15-unet-fp16', resnets: 22, transformers: 16, blocks: 16, step: 370 },
+  'SD-Turbo': { file: 'sdturbo-unet-fp16', resnets: 22, transformers: 16, blocks: 16, step: 370 },
+  SDXL: { file: 'sdxl-unet-fp16', resnets: 17, transformers: 11, blocks: 70, step: 930 },
+};
+
+describe.each(Object.entries(networks))('%s', (name, { file, resnets, transformers, blocks, step }) => {
+  const graph = optimised(file);
+
+  test('nothing is left of what the exporter spelled out', async () => {
+    const counts = histogram(await graph);
+    for (const op of [
+      'Softmax',
+      'InstanceNormalization',
+      'Erf',
+      'Sigmoid',
+      'Cast',
+      'Identity',
+      'Resize',
+      'Pow',
+      'Div',
+    ]) {
+      expect(counts).not.toHaveProperty(op);
+    }
+    // Sine and cosine of the time steps.
+    const elementwise = (await graph).nodes.filter(({ op }) => op === 'Elementwise');
+    for (const node of elementwise) expect(node.name).toMatch(/time_proj/);
+  });
+
+  test('attention fires twice in every transformer block', async () => {
+    const found = named(await graph, 'Attention', /attn[12]\//);
+    const where = found.map((node) => /^(.*\/transformer_blocks\.\d+)\/attn[12]\//.exec(node.name)![1]);
+    expect(found).toHaveLength(2 * blocks);
+    expect(new Set(where).size).toBe(blocks);
+  });
+
+  test('GEGLU fires in every transformer block, and its second product takes bias and residual', async () => {
+    const gated = (await graph).nodes.filter(({ op }) => op === 'GatedMatMul');
+    expect(gated).toHaveLength(blocks);
+    for (const node of gated) {
+      expect(node.attributes.get('activation')).toEqual({ type: 'string', value: 'gelu' });
+      expect(node.inputs).toHaveLength(3);
+    }
+    const second = named(await graph, 'MatMul', /ff\/net\.2\//);
+    expect(second.map(finished)).toEqual(new Array(blocks).fill(2));
+  });
+
+  test('projections of attention take bias and residual', async () => {
+    const projections = named(await graph, 'MatMul', /attn[12]\/to_out/);
+    expect(projections.map(finished)).toEqual(new Array(2 * blocks).fill(2));
+  });
+
+  test('queries, keys and values are one product in self-attention', async () => {
+    const joint = (await graph).nodes.filter((node) => node.op === 'Split' && /attn1\//.test(node.name));
+    expect(joint).toHaveLength(blocks);
+  });
+
+  test('GroupNorm fires everywhere, with SiLU in every resnet', async () => {
+    const norms = (await graph).nodes.filter(({ op }) => op === 'GroupNorm');
+    expect(norms).toHaveLength(2 * resnets + transformers + 1);
+    const activated = norms.filter(({ epilogue }) => epilogue && printExpr(epilogue.expr) === 'silu(x0)');
+    expect(activated.filter((node) => /resnets\.\d+\/norm[12]\//.test(node.name))).toHaveLength(2 * resnets);
+    expect(activated).toHaveLength(2 * resnets + 1);
+  });
+
+  test('convolutions take time embedding and residual in every resnet', async () => {
+    const first = named(await graph, 'Conv', /resnets\.\d+\/conv1\//);
+    expect(first.map(finished)).toEqual(new Array(resnets).fill(1));
+    const last = named(await graph, 'Conv', /resnets\.\d+\/conv(2|_shortcut)\//);
+    const takers = last.filter((node) => finished(node) === 1);
+    expect(takers).toHaveLength(resnets);
+  });
+
+  test('every transformer ends in a residual that is no dispatch', async () => {
+    const ends = (await graph).nodes.filter((node) => /\/proj_out\//.test(node.name) && node.epilogue);
+    expect(ends).toHaveLength(transformers);
+  });
+
+  test('upsampling is done by the convolution after it', async () => {
+    const upsamplers = named(await graph, 'Conv', /upsamplers\.0\/conv\//);
+    expect(upsamplers.length).toBeGreaterThan(1);
+    for (const node of upsamplers) expect(node.attributes.get('upsample')).toEqual({ type: 'int', value: 2 });
+  });
+
+  test(`a step needs at most ${step} dispatches`, async () => {
+    const plan = planOf(await graph);
+    const run = dispatches(plan, 'run');
+    console.info(
+      `${name}: ${run} dispatches a step, ${dispatches(plan, 'request')} a prompt, ${dispatches(plan, 'load')} at load`,
+    );
+    expect(run).toBeLessThanOrEqual(step);
+  });
+});
+
+describe('two dialects of the same model reach the same operators', () => {
+  const counted = async (file: string): Promise<Record<string, number>> => {
+    const counts = histogram(await optimised(file));
+    // Views, and whether an embedding was looked up by one operator or two, may differ.
+    for (const op of ['Reshape', 'Transpose', 'Concat', 'Split']) delete counts[op];
+    return counts;
+  };
+
+  test('CLIP', async () => {
+    const plain = await counted('clip-l-text-encoder-fp16');
+    expect(plain).toMatchInlineSnapshot(`
+      {
+        "ArgMax": 1,
+        "Attention": 12,
+        "Elementwise": 2,
+        "Gather": 3,
+        "LayerNormalization": 25,
+        "MatMul add": 12,
+        "MatMul add add": 24,
+        "MatMul add quickGelu": 12,
+      }
+    `);
+    expect(await counted('clip-l-fp16-ortopt')).toEqual(plain);
+  });
+
+  test('the VAE decoder', async () => {
+    const plain = await counted('sd-vae-decoder-fp16');
+    expect(plain).toMatchInlineSnapshot(`
+      {
+        "Attention": 1,
+        "Conv": 22,
+        "Conv add": 14,
+        "GroupNorm": 1,
+        "GroupNorm silu": 29,
+        "MatMul add": 1,
+        "MatMul add add": 1,
+      }
+    `);
+    expect(await counted('sd-vae-decoder-fp16-ortopt')).toEqual(plain);
+  });
+});
