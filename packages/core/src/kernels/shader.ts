@@ -19,6 +19,11 @@ export interface ShaderSpec {
   body: string;
   inputs: Readonly<Record<string, TensorView>>;
   outputs: Readonly<Record<string, TensorView>>;
+  /**
+   * Tensors to bind as `array<vec4<u32>>`, without accessors: f16 storage for kernels that move or multiply it in
+   * pieces of 16 bytes.
+   */
+  raw?: readonly string[];
   params?: Readonly<Record<string, Param>>;
   /** Numbers become `u32`, booleans `bool`; strings are WGSL text (`'1e-5'`, `'vec4f(0)'`). */
   constants?: Readonly<Record<string, number | boolean | string>>;
@@ -85,7 +90,7 @@ export function buildShader(spec: ShaderSpec, nativeF16: boolean): Shader {
   const bind = (name: string, view: TensorView, access: 'read' | 'write'): void => {
     const native = nativeF16 && view.storage === 'f16';
     usesF16 ||= native;
-    const layout = layouts(name, view.storage, native);
+    const layout = spec.raw?.includes(name) ? RAW : layouts(name, view.storage, native);
     const mode = access === 'read' ? 'read' : 'read_write';
     declarations.push(
       `@group(0) @binding(${buffers.length}) var<storage, ${mode}> ${name}: array<${layout.element}>;`,
@@ -142,6 +147,9 @@ interface Layout {
   load: string;
   store: string;
 }
+
+/** See `ShaderSpec.raw`. */
+const RAW: Layout = { element: 'vec4<u32>', load: '', store: '' };
 
 function layouts(x: string, storage: Storage, native: boolean): Layout {
   const load = (type: string, one: string, four: string): string =>

@@ -1,7 +1,9 @@
 import { isProcessor, type Capabilities, type Precision } from '../../plan/capabilities.ts';
 import type { DirectTile } from './direct.ts';
+import { chooseMatrixTile, hasMatrices } from './choose-matrix.ts';
 import type { FmaTile } from './fma.ts';
 import { GEMV_ROWS, type GemvShape } from './gemv.ts';
+import type { MatrixTile } from './matrix-layout.ts';
 import { batchSize, multipliedColumns, type GemmProblem } from './problem.ts';
 import { readsByElement } from './sources.ts';
 
@@ -10,7 +12,8 @@ export type GemmChoice =
   | { kind: 'gemv'; shape: GemvShape }
   | { kind: 'direct'; tile: DirectTile }
   /** `slices`: workgroups that share the depth of one tile. */
-  | { kind: 'fma'; tile: FmaTile; slices: number };
+  | { kind: 'fma'; tile: FmaTile; slices: number }
+  | { kind: 'matrix'; tile: MatrixTile; slices: number; emulated?: boolean };
 
 /** Tiles of the f32 back end, from large to small: [rows, columns, depth, thread's rows, thread's columns]. */
 export const fmaTiles: Readonly<Record<FmaTileName, FmaTile>> = {
@@ -33,12 +36,21 @@ const MIN_SLICE_DEPTH = 256;
 export function chooseGemm(
   problem: GemmProblem,
   capabilities: Capabilities,
-  _precision: Precision,
+  precision: Precision,
 ): GemmChoice {
   const rowsOfB = problem.b.kind === 'weight' || problem.b.layout === 'kn';
   if (rowsOfB && isProcessor(capabilities)) return { kind: 'direct', tile: directTile(problem) };
   if (rowsOfB && problem.rows <= GEMV_ROWS) return { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } };
   const columns = multipliedColumns(problem);
+  // Rows of 9 elements and the like are gathered one by one: that does not feed matrices.
+  if (
+    hasMatrices(capabilities, precision) &&
+    columns > 16 &&
+    problem.depth >= 32 &&
+    !readsByElement(problem)
+  ) {
+    return { kind: 'matrix', ...chooseMatrixTile(problem, capabilities) };
+  }
   if (columns <= 8) return withSlices(problem, fmaTiles.narrow8);
   if (columns <= 16) return withSlices(problem, fmaTiles.narrow16);
   const fitting = [fmaTiles.large, fmaTiles.medium].find(

@@ -1,11 +1,14 @@
 import { u32, i32, type Param } from '../shader.ts';
 import { range, type ConvolutionSource, type GemmProblem } from './problem.ts';
-import type { SourceCode } from './sources.ts';
+import { groupType, type GroupWidth, type SourceCode } from './source-code.ts';
 
-/** Whether four neighbouring channels can be read at once. */
-export function channelsInFours({ view, channels, groupStride }: ConvolutionSource): boolean {
+/** Whether `width` neighbouring channels can be read at once. */
+export function channelsInGroups(
+  { view, channels, groupStride }: ConvolutionSource,
+  width: GroupWidth,
+): boolean {
   const strides = [view.offset, groupStride, view.strides[0]!, ...view.strides.slice(2)];
-  return channels % 4 === 0 && view.strides[1] === 1 && strides.every((stride) => stride % 4 === 0);
+  return channels % width === 0 && view.strides[1] === 1 && strides.every((stride) => stride % width === 0);
 }
 
 /**
@@ -19,8 +22,8 @@ export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, ti
   const { view, axes, channels } = a;
   const rank = axes.length;
   const channelStride = view.strides[1]!;
-  const groupsOfFour = channelsInFours(a);
-  const tapPerTile = groupsOfFour && channels % tileDepth === 0;
+  const grouped = channelsInGroups(a, width);
+  const tapPerTile = grouped && channels % tileDepth === 0;
 
   const params: Record<string, Param> = {
     a_offset: u32(view.offset),
@@ -105,22 +108,23 @@ fn a_row(batch: u32, m: u32) -> ARow {
   const masked = (zero: string, load: (index: string) => string, channel: string): string => `${add}
   let inside = ${inside};
   return select(${zero}, ${load(`select(0u, ${address} + ${channel}, inside)`)}, inside);`;
-  const load4 = (index: string): string => `A_load4(${index})`;
+  const load = (index: string): string => (width === 8 ? `A[(${index}) >> 3u]` : `A_load4(${index})`);
+  const type = groupType(width);
   const ends = problem.depth % tileDepth === 0;
   let reads: string;
   if (tapPerTile) {
     reads = tapOf(`alias AStep = ATap;
 fn a_step(k0: u32) -> AStep { return a_tap(k0); }
-fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f {
-  ${masked('vec4f()', load4, 'step.channel + k')}
+fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${type} {
+  ${masked(`${type}()`, load, 'step.channel + k')}
 }`);
-  } else if (groupsOfFour) {
+  } else if (grouped) {
     reads = tapOf(`struct AStep { k0: u32 }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
-fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
-  ${ends ? '' : 'if (start.k0 + k >= params.depth) { return vec4f(); }'}
+fn a_load${width}(row: ARow, start: AStep, k: u32) -> ${type} {
+  ${ends ? '' : `if (start.k0 + k >= params.depth) { return ${type}(); }`}
   let step = a_tap(start.k0 + k);
-  ${masked('vec4f()', load4, 'step.channel')}
+  ${masked(`${type}()`, load, 'step.channel')}
 }`);
   } else {
     reads = tapOf(`struct AStep { k0: u32 }
@@ -136,5 +140,5 @@ fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
   return v;
 }`);
   }
-  return { inputs: { A: view }, params, functions: `${header}\n${reads}` };
+  return { inputs: { A: view }, raw: width === 8 ? ['A'] : [], params, functions: `${header}\n${reads}` };
 }

@@ -6,7 +6,9 @@ import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
+import { matrixTiles } from './choose-matrix.ts';
 import { fmaTiles, type GemmChoice } from './choose.ts';
+import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
 
 const engines = new Map<Precision, Engine>();
 beforeAll(async () => {
@@ -54,6 +56,14 @@ const cases: Case[] = [
     weight: true,
     choice: fma(tile as keyof typeof fmaTiles),
   })),
+  {
+    name: 'gemv',
+    a: [5, 52],
+    b: [52, 40],
+    weight: true,
+    choice: { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } },
+  },
+  { name: 'fma small, columns of b contiguous', a: [40, 52], b: [52, 40], choice: fma('small') },
   { name: 'fma split over depth', a: [70, 200], b: [200, 68], weight: true, choice: fma('small', 3) },
   {
     name: 'fma split over depth, odd columns',
@@ -200,6 +210,70 @@ const activations = {
   gelu: (x: number): number => x * normal(x),
   silu: (x: number): number => x / (1 + Math.exp(-x)),
 };
+
+/**
+ * The matrix back end on emulated matrices: the same indices, barriers and memory as on tensor cores. Small tiles keep
+ * the emulation quick; `kn` and `nk` lay workgroup memory out differently.
+ */
+describe('gemm on emulated subgroup matrices', () => {
+  const tile = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile => ({
+    ...{ tileRows: 64, tileColumns: 32, tileDepth: 32, subgroupRows: 32, subgroupColumns: 16, layout },
+    ...sizes,
+  });
+  const run = async (
+    { a, b, weight }: Omit<Case, 'name' | 'choice'>,
+    shape: MatrixTile,
+    slices = 1,
+  ): Promise<void> => {
+    const [left, right] = [
+      { shape: a, data: random(sizeOf(a), 1) },
+      { shape: b, data: random(sizeOf(b), 2) },
+    ];
+    const graph = new TestGraph();
+    const second = weight
+      ? graph.weight('b', right)
+      : graph.node('Add', [graph.input('b', right), graph.constant([0], [])])[0];
+    // Through an operator, so that the operand is stored in f16.
+    const [first] = graph.node('Add', [graph.input('a', left), graph.constant([0], [])]);
+    const y = graph.node('MatMul', [first, second]);
+    const { outputs } = await runGraph(graph, y, {
+      engine: engines.get('packed-f16')!,
+      precision: 'packed-f16',
+      tuning: { gemm: () => ({ kind: 'matrix', tile: shape, slices, emulated: true }) },
+    });
+    expect(relativeL2(outputs[0]!.data, matmulReference(left, right).data)).toBeLessThan(
+      tolerances['packed-f16'],
+    );
+  };
+  test.each([
+    ['kn', [70, 64], [64, 48], true],
+    ['nk', [70, 64], [64, 48], true],
+    ['kn, odd sizes', [33, 77], [77, 39], true],
+    ['nk, odd sizes', [33, 77], [77, 39], true],
+    ['kn, batched activations', [2, 33, 40], [2, 40, 24], false],
+  ] as const)('%s', (name, a, b, weight) => run({ a, b, weight }, tile(name.startsWith('kn') ? 'kn' : 'nk')));
+  test('deep tiles, wide subgroups', () =>
+    run(
+      { a: [40, 128], b: [128, 80], weight: true },
+      tile('nk', { tileRows: 32, subgroupRows: 16, tileColumns: 80, subgroupColumns: 80, tileDepth: 64 }),
+    ));
+  test('guarded copies', () =>
+    run(
+      { a: [40, 64], b: [64, 48], weight: true },
+      tile('nk', { tileRows: 16, subgroupRows: 16, tileColumns: 48 }),
+    ));
+  test('several matrices a subgroup', () =>
+    run(
+      { a: [64, 64], b: [64, 64], weight: true },
+      tile('kn', { tileRows: 64, tileColumns: 64, subgroupRows: 32, subgroupColumns: 32 }),
+    ));
+  test('split over depth', () => run({ a: [33, 200], b: [200, 40], weight: true }, tile('kn'), 3));
+
+  test.each(Object.entries(matrixTiles))('tile %s fits its budget', (_, shape) => {
+    const { bytes, threads } = matrixLayout(shape);
+    expect(bytes).toBeLessThanOrEqual(threads === 256 ? 49152 : shape.tileDepth === 64 ? 34000 : 24576);
+  });
+});
 
 /** Normal distribution function, integrated from the density. */
 function normal(x: number): number {

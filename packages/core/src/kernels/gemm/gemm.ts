@@ -3,6 +3,7 @@ import { chooseGemm } from './choose.ts';
 import { directKernel } from './direct.ts';
 import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
+import { matrixKernel } from './matrix.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { prepareB } from './pack.ts';
 import type { GemmProblem } from './problem.ts';
@@ -15,7 +16,7 @@ import { reduceKernel } from './reduce.ts';
 export function gemm(lowering: Lowering, problem: GemmProblem): void {
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
-  const slices = choice.kind === 'fma' ? choice.slices : 1;
+  const slices = 'slices' in choice ? choice.slices : 1;
   const partial: PartialSums | undefined =
     slices > 1 || problem.columns % 4 !== 0
       ? { view: lowering.scratch('partial', [slices * partialElements(problem)], 'f32'), slices }
@@ -34,6 +35,12 @@ export function gemm(lowering: Lowering, problem: GemmProblem): void {
     case 'fma': {
       const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
       lowering.dispatch(fmaKernel(problem, b, choice.tile, partial));
+      break;
+    }
+    case 'matrix': {
+      const { tile, emulated } = choice;
+      const b = prepareB(lowering, problem, { layout: tile.layout, columnStep: 8, depthStep: 8 });
+      lowering.dispatch(matrixKernel(problem, b, tile, partial, emulated));
       break;
     }
   }

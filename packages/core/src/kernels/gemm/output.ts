@@ -4,7 +4,7 @@ import { SPECIAL_FLOATS } from '../elementwise/elementwise.ts';
 import { exprToWgsl } from '../elementwise/wgsl-expr.ts';
 import { u32, type Param } from '../shader.ts';
 import { batchSize, range, type Gate, type GemmProblem } from './problem.ts';
-import type { SourceCode } from './sources.ts';
+import type { SourceCode } from './source-code.ts';
 
 // What the back ends share: the order of tiles, gates, and where results go.
 

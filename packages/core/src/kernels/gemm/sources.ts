@@ -1,60 +1,95 @@
-import type { TensorView } from '../../plan/plan.ts';
 import { u32, i32, type Param } from '../shader.ts';
-import { channelsInFours, convolutionSource } from './convolution-source.ts';
+import { channelsInGroups, convolutionSource } from './convolution-source.ts';
+import { groupType, type GroupWidth, type SourceCode } from './source-code.ts';
 import { range, type DenseSource, type GemmProblem, type PreparedB } from './problem.ts';
-
-/**
- * WGSL through which a kernel reads A, whatever it is:
- * - `struct ARow`, `fn a_row(batch: u32, m: u32) -> ARow`: what is known of a row before the loop over depth;
- * - `struct AStep`, `fn a_step(k0: u32) -> AStep`: what a tile of depth has in common, `k0` being its first;
- * - `fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f`: elements `k0 + k … k0 + k + 3` of the row, zeros beyond the
- *   depth. `k` is a multiple of 4.
- */
-export interface SourceCode {
-  inputs: Record<string, TensorView>;
-  params: Record<string, Param>;
-  functions: string;
-}
 
 /** @param tileDepth depth of the kernel's tiles: tiles that stay inside one kernel tap are read faster */
 export function aSource(problem: GemmProblem, tileDepth: number): SourceCode {
-  return problem.a.kind === 'dense'
-    ? denseSource(problem, problem.a, tileDepth)
-    : convolutionSource(problem, problem.a, tileDepth);
+  return sourceOf(problem, tileDepth, 4);
+}
+
+/** Reads of B: `b_load4(batch, k, n)` along columns for `kn`, along depth for `nk`; zeros beyond the depth. */
+export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
+  return bSourceOf(problem, b, tileDepth, 4);
+}
+
+/** The same in halves. Adds `pack_halves`, so it comes before `bHalves`. */
+export function aHalves(problem: GemmProblem, tileDepth: number): SourceCode {
+  if (problem.a.view.storage === 'f16' && wholeGroups(problem, 8)) return sourceOf(problem, tileDepth, 8);
+  const code = sourceOf(problem, tileDepth, 4);
+  return {
+    ...code,
+    functions: `${code.functions}
+fn a_load8(row: ARow, step: AStep, k: u32) -> vec4<u32> {
+  return vec4<u32>(pack_halves(a_load4(row, step, k)), pack_halves(a_load4(row, step, k + 4u)));
+}`,
+  };
+}
+
+export function bHalves(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
+  const strides = [b.view.offset, b.stride, ...b.batchStrides, b.layout === 'kn' ? b.columns : problem.depth];
+  if (b.view.storage === 'f16' && strides.every((s) => s % 8 === 0)) {
+    return bSourceOf(problem, b, tileDepth, 8);
+  }
+  const code = bSourceOf(problem, b, tileDepth, 4);
+  const second = b.layout === 'kn' ? 'k, n + 4u' : 'k + 4u, n';
+  return {
+    ...code,
+    functions: `${code.functions}
+fn b_load8(batch: u32, k: u32, n: u32) -> vec4<u32> {
+  return vec4<u32>(pack_halves(b_load4(batch, k, n)), pack_halves(b_load4(batch, ${second})));
+}`,
+  };
 }
 
 /** Whether A is read element by element, with so much code for each that it must not be repeated. */
 export function readsByElement({ a }: GemmProblem): boolean {
-  return a.kind === 'convolution' && !channelsInFours(a);
+  return a.kind === 'convolution' && !channelsInGroups(a, 4);
 }
 
-function denseSource(problem: GemmProblem, a: DenseSource, tileDepth: number): SourceCode {
+/** Whether A lies in groups of `width` elements, none of which crosses its end. */
+function wholeGroups(problem: GemmProblem, width: GroupWidth): boolean {
+  const { a } = problem;
+  if (a.kind === 'convolution') return channelsInGroups(a, width);
+  const strides = [a.view.offset, problem.rows > 1 ? a.rowStride : 0, ...a.batchStrides, problem.depth];
+  return strides.every((s) => s % width === 0);
+}
+
+function sourceOf(problem: GemmProblem, tileDepth: number, width: GroupWidth): SourceCode {
+  return problem.a.kind === 'dense'
+    ? denseSource(problem, problem.a, tileDepth, width)
+    : convolutionSource(problem, problem.a, tileDepth, width);
+}
+
+function denseSource(problem: GemmProblem, a: DenseSource, tileDepth: number, width: GroupWidth): SourceCode {
   const { batchOffset, params } = batchAddress('a', problem.batch, a.batchStrides);
-  const aligned = [a.view.offset, problem.rows > 1 ? a.rowStride : 0, ...a.batchStrides].every(
-    (s) => s % 4 === 0,
-  );
+  const strides = [a.view.offset, problem.rows > 1 ? a.rowStride : 0, ...a.batchStrides];
+  const aligned = strides.every((s) => s % width === 0);
   return {
     inputs: { A: a.view },
+    raw: width === 8 ? ['A'] : [],
     params: { ...params, a_offset: u32(a.view.offset), a_pitch: u32(a.rowStride), depth: u32(problem.depth) },
     functions: `
 struct ARow { base: u32 }
 struct AStep { k0: u32 }
 fn a_row(batch: u32, m: u32) -> ARow { return ARow(params.a_offset + m * params.a_pitch${batchOffset}); }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
-fn a_load4(row: ARow, step: AStep, k: u32) -> vec4f {
+fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${groupType(width)} {
   let at = step.k0 + k;
-  ${loadGroup('A', 'row.base + at', 'at', 'params.depth', aligned, endOf(problem.depth, tileDepth))}
+  ${loadGroup('A', 'row.base + at', 'at', 'params.depth', aligned, endOf(problem.depth, tileDepth, width), width)}
 }`,
   };
 }
 
-/** Reads of B: `b_load4(batch, k, n)` along columns for `kn`, along depth for `nk`; zeros beyond the depth. */
-export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
+function bSourceOf(problem: GemmProblem, b: PreparedB, tileDepth: number, width: GroupWidth): SourceCode {
   const { batchOffset, params } = batchAddress('b', problem.batch, b.batchStrides);
-  const aligned = [b.view.offset, b.stride, ...b.batchStrides].every((s) => s % 4 === 0);
+  const aligned = [b.view.offset, b.stride, ...b.batchStrides].every((s) => s % width === 0);
   const start = `let base = params.b_offset${batchOffset};`;
+  const head = `fn b_load${width}(batch: u32, k: u32, n: u32) -> ${groupType(width)} {
+  ${start}`;
   return {
     inputs: { B: b.view },
+    raw: width === 8 ? ['B'] : [],
     params: {
       ...params,
       b_offset: u32(b.view.offset),
@@ -64,15 +99,13 @@ export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): 
     },
     functions:
       b.layout === 'kn'
-        ? `fn b_load4(batch: u32, k: u32, n: u32) -> vec4f {
-  ${start}
-  ${problem.depth % tileDepth === 0 ? '' : 'if (k >= params.depth) { return vec4f(); }'}
-  ${loadGroup('B', 'base + k * params.b_pitch + n', 'n', 'params.b_columns', aligned, endOf(b.columns, 4))}
+        ? `${head}
+  ${problem.depth % tileDepth === 0 ? '' : `if (k >= params.depth) { return ${groupType(width)}(); }`}
+  ${loadGroup('B', 'base + k * params.b_pitch + n', 'n', 'params.b_columns', aligned, endOf(b.columns, width, width), width)}
 }`
-        : `fn b_load4(batch: u32, k: u32, n: u32) -> vec4f {
-  ${start}
-  if (n >= params.b_columns) { return vec4f(); }
-  ${loadGroup('B', 'base + n * params.b_pitch + k', 'k', 'params.depth', aligned, endOf(problem.depth, tileDepth))}
+        : `${head}
+  if (n >= params.b_columns) { return ${groupType(width)}(); }
+  ${loadGroup('B', 'base + n * params.b_pitch + k', 'k', 'params.depth', aligned, endOf(problem.depth, tileDepth, width), width)}
 }`,
   };
 }
@@ -80,8 +113,8 @@ export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): 
 /** How a run of elements ends for a kernel that reads groups of four, in tiles. */
 type End = 'with tiles' | 'with groups' | 'anywhere';
 
-function endOf(length: number, tile: number): End {
-  return length % tile === 0 ? 'with tiles' : length % 4 === 0 ? 'with groups' : 'anywhere';
+function endOf(length: number, tile: number, width: GroupWidth): End {
+  return length % tile === 0 ? 'with tiles' : length % width === 0 ? 'with groups' : 'anywhere';
 }
 
 /**
@@ -95,16 +128,22 @@ function loadGroup(
   length: string,
   aligned: boolean,
   end: End,
+  width: GroupWidth,
 ): string {
   const each = (text: (e: number) => string): string => range(4).map(text).join(', ');
-  const read = aligned ? `${buffer}_load4(i)` : `vec4f(${each((e) => `${buffer}_load(i + ${e}u)`)})`;
+  const read =
+    width === 8
+      ? `${buffer}[i >> 3u]`
+      : aligned
+        ? `${buffer}_load4(i)`
+        : `vec4f(${each((e) => `${buffer}_load(i + ${e}u)`)})`;
   switch (end) {
     case 'with tiles':
       return `let i = ${index};
   return ${read};`;
     case 'with groups':
       return `let i = ${index};
-  if (${at} >= ${length}) { return vec4f(); }
+  if (${at} >= ${length}) { return ${groupType(width)}(); }
   return ${read};`;
     case 'anywhere':
       return `let i = ${index};
