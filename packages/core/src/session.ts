@@ -6,7 +6,6 @@ import {
   UnsupportedOpError,
   type UnsupportedOp,
 } from './errors.ts';
-import { inferWithOrt } from './fallback/infer.ts';
 import { OrtIslands } from './fallback/islands.ts';
 import { WholeGraph } from './fallback/whole-graph.ts';
 import { checkPrecision, Engine } from './gpu/engine.ts';
@@ -16,21 +15,18 @@ import { Program } from './gpu/program.ts';
 import { ResidentWeights, type PrepareProgress } from './gpu/resident-weights.ts';
 import { buildTemplate } from './graph/build.ts';
 import { NeedsInputValue } from './graph/force.ts';
-import { OWN_DOMAIN, type Graph } from './graph/graph.ts';
-import { optimise } from './graph/passes/index.ts';
-import { specialize } from './graph/specialize.ts';
 import type { GraphTemplate, SymbolicType } from './graph/template.ts';
 import type { Model } from './onnx/model.ts';
 import { readModel } from './onnx/reader.ts';
 import type { Precision } from './plan/capabilities.ts';
-import { planGraph } from './plan/plan-graph.ts';
 import type { Plan } from './plan/plan.ts';
 import { Executable } from './session/executable.ts';
 import { checkUsable, type Tensors } from './session/feeds.ts';
 import { NumericCheck } from './session/numerics.ts';
+import { planModel } from './session/planning.ts';
 import { RecentlyUsed } from './session/recent.ts';
 import { cpuReport, gpuReport, type SessionReport } from './session/report.ts';
-import { planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
+import { declaredShapes, planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
 import { WholeExecutable } from './session/whole-executable.ts';
 import { resolveModelSource, type ModelSource } from './source/model-source.ts';
 
@@ -198,14 +194,18 @@ export class Session {
   }
 
   /**
-   * The plan for these input shapes. `printPlan` makes text of it.
+   * The plan for these input shapes; by default for those prepared last, or those that the graph declares. `printPlan`
+   * makes text of it.
    *
-   * @throws UnsupportedOpError for a model that runs on the CPU as a whole
+   * @throws UnsupportedDeviceError, UnsupportedOpError for a model that runs on the CPU as a whole
+   * @throws ShapeError where no shapes are given and the graph leaves dimensions open
    */
-  plan(inputs: InputShapes): Promise<Plan> {
-    return this.#inTurn(undefined, () => {
+  plan(inputs?: InputShapes): Promise<Plan> {
+    return this.#inTurn(undefined, async () => {
       if (!this.engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
-      return this.#withValues(inputs, async (request) => {
+      const latest = this.#programs.latest?.plan;
+      if (!inputs && latest) return latest;
+      return this.#withValues(inputs ?? declaredShapes(this.#template), async (request) => {
         const prepared = this.#programs.get(request.key);
         return prepared?.plan ?? this.#planFor(request, undefined);
       });
@@ -319,31 +319,14 @@ export class Session {
     }
   }
 
-  async #planFor(request: PlanRequest, signal: AbortSignal | undefined): Promise<Plan> {
-    const { types, values, storages } = request;
-    const engine = this.engine!;
-    const islands = this.#mayFallBack;
-    const graph = (): Promise<Graph> =>
-      specialize(this.#template, types, values, {
-        ...(signal && { signal }),
-        ...(islands && { foreign: inferWithOrt }),
-      });
-    const options = {
-      capabilities: engine.capabilities,
-      precision: this.#options.precision ?? engine.precision,
+  #planFor(request: PlanRequest, signal: AbortSignal | undefined): Promise<Plan> {
+    return planModel(this.#template, request, {
+      engine: this.engine!,
+      precision: this.#options.precision ?? this.engine!.precision,
       stableInputs: this.#stableInputs,
-      inputStorage: storages,
-      islands,
-    };
-    try {
-      return planGraph(optimise(await graph()), options);
-    } catch (error) {
-      const isFused =
-        error instanceof UnsupportedOpError && error.ops.some(({ domain }) => domain === OWN_DOMAIN);
-      if (!isFused || !islands) throw error;
-      // What cannot run fused may run as the operators it was fused from, here or in an island.
-      return planGraph(await graph(), options);
-    }
+      mayFallBack: this.#mayFallBack,
+      signal,
+    });
   }
 
   async #prepare(request: PlanRequest, options: PrepareOptions): Promise<Executable> {

@@ -2,6 +2,7 @@ import { OutOfMemoryError } from '../errors.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
+import { Pacer } from './pacer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
 import type { HeldWeights, LoadOptions, ResidentWeights } from './resident-weights.ts';
@@ -11,9 +12,6 @@ const UNIFORM_STRIDE = 256;
 
 /** Dispatches per command buffer: the GPU starts while the rest is encoded, and stopping takes few milliseconds. */
 const SUBMITTED_DISPATCHES = 48;
-
-/** Command buffers submitted ahead of the GPU when a run can be interrupted. */
-const SUBMITTED_AHEAD = 2;
 
 /** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
 export interface IslandHost {
@@ -54,6 +52,7 @@ export class Program {
   readonly plan: Plan;
   readonly #engine: Engine;
   readonly #parts: Parts;
+  readonly #pacer = new Pacer();
   #disposed = false;
 
   private constructor(engine: Engine, plan: Plan, parts: Parts) {
@@ -108,7 +107,6 @@ export class Program {
     signal?.throwIfAborted();
     const buffers = [...this.#parts.buffers];
     for (const [id, buffer] of external) buffers[id] = buffer;
-    const ahead: Promise<unknown>[] = [];
     for (const unit of fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run) {
       if (unit.kind === 'island') {
         await this.#runIsland(unit.island, unit.prepared, buffers, profiler);
@@ -120,8 +118,9 @@ export class Program {
       for (let at = 0; at < dispatches.length; at += SUBMITTED_DISPATCHES) {
         this.#submit(dispatches.slice(at, at + SUBMITTED_DISPATCHES), buffers, profiler);
         if (!signal) continue;
-        ahead.push(this.#engine.device.queue.onSubmittedWorkDone());
-        if (ahead.length > SUBMITTED_AHEAD) await this.#engine.until(ahead.shift()!, signal);
+        this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone());
+        const { wait } = this.#pacer;
+        if (wait) await this.#engine.until(wait, signal);
         signal.throwIfAborted();
       }
     }

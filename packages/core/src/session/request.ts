@@ -1,5 +1,5 @@
 import { ShapeError } from '../errors.ts';
-import type { GraphTemplate } from '../graph/template.ts';
+import { printSymbolicType, type GraphTemplate } from '../graph/template.ts';
 import type { CpuTensor, TensorType } from '../ops/op.ts';
 import { fileStorage } from '../plan/builder.ts';
 import type { Storage } from '../plan/plan.ts';
@@ -47,6 +47,25 @@ export async function planRequest(
     parts.push(part);
   }
   return { types, storages, values, key: parts.toSorted().join(';') };
+}
+
+/**
+ * The shapes that a graph declares for its inputs.
+ *
+ * @throws ShapeError where it leaves a dimension open
+ */
+export function declaredShapes(template: GraphTemplate): Record<string, number[]> {
+  return Object.fromEntries(
+    template.inputs.map((input) => {
+      const shape = input.shape?.filter((dim) => typeof dim === 'number');
+      if (shape && shape.length === input.shape?.length) return [input.name, shape];
+      throw new ShapeError(`input '${input.name}'`, {
+        expected: 'a shape to plan for',
+        actual: 'none',
+        hint: `The graph declares ${printSymbolicType(input)}.`,
+      });
+    }),
+  );
 }
 
 function typeOf(template: GraphTemplate, name: string, given: Shape | Tensor): TensorType {

@@ -1,0 +1,54 @@
+import { UnsupportedOpError } from '../errors.ts';
+import { inferWithOrt } from '../fallback/infer.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { OWN_DOMAIN, type Graph } from '../graph/graph.ts';
+import { optimise } from '../graph/passes/index.ts';
+import { specialize } from '../graph/specialize.ts';
+import type { GraphTemplate } from '../graph/template.ts';
+import type { Precision } from '../plan/capabilities.ts';
+import { planGraph } from '../plan/plan-graph.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { PlanRequest } from './request.ts';
+
+export interface PlanningOptions {
+  engine: Engine;
+  precision: Precision;
+  stableInputs: ReadonlySet<string>;
+  /** Whether onnxruntime may run operators that have no kernel. */
+  mayFallBack: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/**
+ * From a model to its plan for one set of inputs.
+ *
+ * @throws ShapeError, UnsupportedOpError, OutOfMemoryError, source errors, the signal's reason
+ * @throws NeedsInputValue where shapes depend on inputs whose elements are not in the request
+ */
+export async function planModel(
+  template: GraphTemplate,
+  { types, values, storages }: PlanRequest,
+  { engine, precision, stableInputs, mayFallBack, signal }: PlanningOptions,
+): Promise<Plan> {
+  const graph = (): Promise<Graph> =>
+    specialize(template, types, values, {
+      ...(signal && { signal }),
+      ...(mayFallBack && { foreign: inferWithOrt }),
+    });
+  const options = {
+    capabilities: engine.capabilities,
+    precision,
+    stableInputs,
+    inputStorage: storages,
+    islands: mayFallBack,
+  };
+  try {
+    return planGraph(optimise(await graph()), options);
+  } catch (error) {
+    const isFused =
+      error instanceof UnsupportedOpError && error.ops.some(({ domain }) => domain === OWN_DOMAIN);
+    if (!isFused || !mayFallBack) throw error;
+    // What cannot run fused may run as the operators it was fused from, here or in an island.
+    return planGraph(await graph(), options);
+  }
+}
