@@ -18,7 +18,12 @@ export function channelsInGroups(
  * - channels in groups of four: once a group;
  * - anything else (the 3 or 9 channels of a first convolution, images that are not channels-last): once an element.
  */
-export function convolutionSource(problem: GemmProblem, a: ConvolutionSource, tileDepth: number): SourceCode {
+export function convolutionSource(
+  problem: GemmProblem,
+  a: ConvolutionSource,
+  tileDepth: number,
+  width: GroupWidth,
+): SourceCode {
   const { view, axes, channels } = a;
   const rank = axes.length;
   const channelStride = view.strides[1]!;
