@@ -274,6 +274,28 @@ describe('heads', () => {
   });
 });
 
+test('an Attention operator does not keep repeated heads and a causal mask', async () => {
+  const triangle = Array.from({ length: T * T }, (_, i) => Number(i % T <= Math.floor(i / T)));
+  const repeat = (name: string): NodeSpec[] => [
+    ...[
+      node('Unsqueeze', `${name} two`, `${name}u`),
+      node('Expand', `${name}u wide`, `${name}e`),
+      node('Reshape', `${name}e tall`, `${name}r`),
+    ],
+  ];
+  const spec = model(
+    [input('q', B, 6, T, D), input('k', B, 2, T, D), input('v', B, 2, T, D)],
+    [...repeat('k'), ...repeat('v'), node('Attention', 'q kr vr mask', 'y')],
+    {
+      ...{ two: ints(2), wide: ints(B, 2, 3, T, D), tall: ints(B, 6, T, D) },
+      mask: { dtype: 'bool', dims: [T, T], raw: Uint8Array.from(triangle) },
+    },
+  );
+  const found = attentionIn(await optimised({ ...spec, opsets: { '': 23 } }));
+  expect(found.inputs.map((value) => value!.name)).toEqual(['q', 'k', 'v']);
+  expect(attribute(found, 'causal')).toBe(1);
+});
+
 describe('left alone', () => {
   test('heads too large for the kernels', async () => {
     const inputs = [input('q', 1, 1, 2, 600), input('kT', 1, 1, 600, 3), input('v', 1, 1, 3, 4)];

@@ -21,10 +21,22 @@ export const fuseAttention: Pass = {
   name: 'fuse-attention',
   run(graph) {
     for (const node of graph.nodes()) {
-      if (graph.has(node) && node.domain === '' && node.op === 'Softmax') fuse(graph, node);
+      if (!graph.has(node)) continue;
+      if (node.domain === '' && node.op === 'Softmax') fuse(graph, node);
+      else if (node.domain === OWN_DOMAIN && node.op === 'Attention') refine(graph, node);
     }
   },
 };
+
+/** What an exporter's own attention operator was expanded into: repeated heads and causal masks are seen through. */
+function refine(graph: GraphEditor, node: Node): void {
+  const [q, k, v, mask] = node.inputs;
+  const [keys, values] = [repeatedHeads(graph, k!), repeatedHeads(graph, v!)];
+  const causal = mask !== undefined && isCausal(mask, [...q!.shape.slice(0, 3), k!.shape[2]!]);
+  const grouped = keys.shape[1] === values.shape[1] ? [keys, values] : [k, v];
+  if (causal) node.attributes = new Map([...node.attributes, ['causal', { type: 'int', value: 1 }]]);
+  graph.setInputs(node, [q, ...grouped, ...(mask && !causal ? [mask] : [])]);
+}
 
 function fuse(graph: GraphEditor, softmax: Node): void {
   const [scores] = softmax.inputs;
