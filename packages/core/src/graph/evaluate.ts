@@ -6,7 +6,8 @@ import type { Expr, ScalarType } from './expr.ts';
 import { scalarFunctions } from './scalar-functions.ts';
 
 /**
- * Computes an elementwise operator on the CPU in double precision.
+ * Computes an elementwise operator on the CPU. Results of float operations are rounded to f32: what is known to later
+ * operators must not depend on where it was computed (`Floor` of a scaled size).
  *
  * @param inputs those that are there; they broadcast to `shape` by ONNX rules
  */
@@ -46,10 +47,14 @@ function compile(expr: Expr, inputs: readonly CpuTensor[], elements: Float64Arra
       const js = scalarFunctions[expr.fn]?.js;
       if (!js) throw new Error(`Internal error: no scalar function '${expr.fn}'`);
       const [a, b, c] = expr.args.map((arg) => compile(arg, inputs, elements));
-      if (!a) return () => js();
-      if (!b) return () => js(a());
-      if (!c) return () => js(a(), b());
-      return () => js(a(), b(), c());
+      const compute = a
+        ? b
+          ? c
+            ? () => js(a(), b(), c())
+            : () => js(a(), b())
+          : () => js(a())
+        : () => js();
+      return expr.type === 'f32' ? () => Math.fround(compute()) : compute;
     }
     default:
       return assertNever(expr);

@@ -308,10 +308,16 @@ export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
   bitNot: { js: (x) => -x - 1, wgsl: ([x]) => `(~${x})` },
   /** Shifts by 32 and more leave what their mathematics says: nothing, or the sign. */
   shiftLeft: {
-    js: (x, n) => x * 2 ** n,
+    js: (x, n) => (n < 32 ? x * 2 ** n : 0),
     wgsl: ([x, n], type) => `select(vec4<${type}>(0), ${x} << (${n} & vec4u(31)), ${n} < vec4u(32))`,
   },
-  shiftRight: { js: (x, n) => Math.floor(x / 2 ** n), wgsl: ([x, n]) => `(${x} >> min(${n}, vec4u(31)))` },
+  shiftRight: {
+    js: (x, n) => Math.floor(x / 2 ** Math.min(n, 63)),
+    wgsl: ([x, n]) => `(${x} >> min(${n}, vec4u(31)))`,
+  },
+  /** What 32-bit arithmetic does by itself on the GPU. */
+  wrapI32: { js: (x) => x | 0, wgsl: ([x]) => x! },
+  wrapU32: { js: (x) => x >>> 0, wgsl: ([x]) => x! },
   wrapI4: wrap(4, true),
   wrapI8: wrap(8, true),
   wrapI16: wrap(16, true),

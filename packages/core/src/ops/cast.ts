@@ -47,7 +47,10 @@ const bitCast: OpDefinition = {
     if (x.type === 'f32' && type !== 'f32')
       return call(type === 'u32' ? 'bitsToU32' : 'bitsToI32', [x], type);
     if (x.type !== 'f32' && type === 'f32') return call('bitsToF32', [x]);
-    return castTo(x, to);
+    const same = castTo(x, to);
+    return to === 'int32' || to === 'uint32'
+      ? call(type === 'u32' ? 'wrapU32' : 'wrapI32', [same], type)
+      : same;
   },
   refuse(node) {
     const [from, to] = [operand(node, 0).dtype, bitCastTarget(node)];

@@ -170,8 +170,11 @@ function shift(node: Node): Expr {
       actual: String(direction),
     });
   }
-  const [x, amount] = [operandExpr(node, 0), operandExpr(node, 1)];
-  return call(direction === 'LEFT' ? 'shiftLeft' : 'shiftRight', [x, convertTo(amount, 'u32')], x.type);
+  const x = operandExpr(node, 0);
+  // As an unsigned number a negative amount is more than all bits.
+  const amount = call('wrapU32', [convertTo(operandExpr(node, 1), 'u32')], 'u32');
+  const shifted = call(direction === 'LEFT' ? 'shiftLeft' : 'shiftRight', [x, amount], x.type);
+  return call(x.type === 'u32' ? 'wrapU32' : 'wrapI32', [shifted], x.type);
 }
 
 const modulo = uniform((node) => {
