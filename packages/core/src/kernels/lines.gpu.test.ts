@@ -56,7 +56,7 @@ test.each(cases)('$name', async ({ shape, axis }) => {
     let sum = 0;
     for (const i of indices) running[i] = sum += data[i]!;
     sum = 0;
-    for (const i of [...indices].reverse()) {
+    for (const i of indices.toReversed()) {
       reversed[i] = sum;
       sum += data[i]!;
     }
@@ -69,7 +69,7 @@ test.each(cases)('$name', async ({ shape, axis }) => {
   const [values, places] = [new Float64Array(sizeOf(taken)), new Float64Array(sizeOf(taken))];
   linesOf(taken, axis).forEach((indices, line) => {
     const own = lines[line]!.values;
-    const order = own.map((_, i) => i).sort((a, b) => own[b]! - own[a]! || a - b);
+    const order = own.map((_, i) => i).toSorted((a, b) => own[b]! - own[a]! || a - b);
     indices.forEach((i, rank) => {
       places[i] = order[rank]!;
       values[i] = own[order[rank]!]!;

@@ -63,5 +63,5 @@ export function memoryOrder(view: TensorView): number[] {
 
 /** Axes of a view from the largest stride to the smallest. */
 export function byStride(view: TensorView, axes: readonly number[]): number[] {
-  return [...axes].sort((a, b) => Math.abs(view.strides[b]!) - Math.abs(view.strides[a]!));
+  return axes.toSorted((a, b) => Math.abs(view.strides[b]!) - Math.abs(view.strides[a]!));
 }

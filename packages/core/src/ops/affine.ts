@@ -29,7 +29,7 @@ export function affineEpilogue(
 
 /** The view of a tensor [channels] that broadcasts along the channels of [N, C, …]. */
 export function alongChannels(view: TensorView, rank: number): TensorView {
-  return reshapeView(view, [sizeOf(view.shape), ...new Array<number>(rank - 2).fill(1)])!;
+  return reshapeView(view, [sizeOf(view.shape), ...Array.from({ length: rank - 2 }, () => 1)])!;
 }
 
 /** The operands as a kernel reads them by column, if they are nothing but one number for each element of a row. */

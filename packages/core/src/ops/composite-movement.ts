@@ -1,5 +1,5 @@
 import { ShapeError } from '../errors.ts';
-import type { Node, Value } from '../graph/graph.ts';
+import type { Node } from '../graph/graph.ts';
 import { formatShape, normalizeAxis, sizeOf } from '../tensor/shape.ts';
 import { Compose } from './compose.ts';
 import type { OpDefinition, OpTable } from './op.ts';
@@ -26,7 +26,7 @@ const reverseSequence: OpDefinition = {
     const x = operand(node, 0);
     const [batch, time] = sequenceAxes(node);
     const along = (axis: number): number[] => x.shape.map((dim, k) => (k === axis ? dim : 1));
-    const steps = build.constant([...Array(x.shape[time]!).keys()], along(time), 'int64');
+    const steps = build.constant([...Array(x.shape[time]).keys()], along(time), 'int64');
     const lengths = c.reshape(c.cast(operand(node, 1), 'int64'), along(batch));
     const reversed = c.sub(c.sub(lengths, c.scalar(1, 'int64')), steps);
     const from = c.op('Where', [c.op('Less', [steps, lengths]), reversed, steps]);
@@ -51,7 +51,7 @@ const centerCropPad: OpDefinition = {
   },
   expand(node, build) {
     const c = new Compose(build);
-    let x: Value = operand(node, 0);
+    let x = operand(node, 0);
     const [before, after] = [x.shape.map(() => 0), x.shape.map(() => 0)];
     for (const [axis, size] of centredSizes(node)) {
       const surplus = x.shape[axis]! - size;

@@ -34,9 +34,11 @@ function equationOf(node: Node): Equation {
     return labels;
   });
   const all = inputs.flat();
-  const dots = [...new Set(all.filter((label) => label.startsWith('.')))].sort((a, b) => b.localeCompare(a));
+  const dots = [...new Set(all.filter((label) => label.startsWith('.')))].toSorted((a, b) =>
+    b.localeCompare(a),
+  );
   const letters = [...new Set(all)].filter((label) => !label.startsWith('.'));
-  const once = letters.filter((label) => all.indexOf(label) === all.lastIndexOf(label)).sort();
+  const once = letters.filter((label) => all.indexOf(label) === all.lastIndexOf(label)).toSorted();
   const output = right === undefined ? [...dots, ...once] : labelsOf(right, undefined, dots);
   if (!output || new Set(output).size !== output.length || !output.every((label) => all.includes(label))) {
     throw wrong('an output of distinct labels of the operands', right ?? 'none');
@@ -56,11 +58,11 @@ function equationOf(node: Node): Equation {
 function labelsOf(term: string, rank?: number, dots?: readonly string[]): string[] | undefined {
   if (!/^[A-Za-z]*(\.\.\.)?[A-Za-z]*$/.test(term)) return undefined;
   const [before = '', after] = term.split('...');
-  if (after === undefined) return [...before];
+  if (after === undefined) return before.split('');
   const count = (rank ?? 0) - before.length - after.length;
   if (count < 0 && !dots) return undefined;
   const ellipsis = dots ?? Array.from({ length: count }, (_, k) => `.${count - 1 - k}`);
-  return [...before, ...ellipsis, ...after];
+  return [...before.split(''), ...ellipsis, ...after.split('')];
 }
 
 /** A value with a label for each axis. */

@@ -8,7 +8,7 @@ import type { TensorView } from '../plan/plan.ts';
 import { channelsLast, isDense, rowMajor } from '../plan/view.ts';
 import { broadcastShapes, equalShapes, formatShape, normalizeAxis, sizeOf } from '../tensor/shape.ts';
 import { affineEpilogue, alongChannels, broadcastViews, rowAffine } from './affine.ts';
-import type { Build, OpDefinition, OpTable, TensorType } from './op.ts';
+import type { OpDefinition, OpTable, TensorType } from './op.ts';
 import { describe, floatAttribute, intAttribute, operand } from './operands.ts';
 import { kernelResult } from './kernel-result.ts';
 

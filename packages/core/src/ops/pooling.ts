@@ -23,7 +23,7 @@ interface Window extends PoolAxis {
 }
 
 function list(node: Node, name: string, length: number, missing: number): number[] {
-  const given = intsAttribute(node, name) ?? new Array<number>(length).fill(missing);
+  const given = intsAttribute(node, name) ?? Array.from({ length }, () => missing);
   if (given.length !== length) {
     throw new ShapeError(describe(node), { expected: `${length} ${name}`, actual: formatShape(given) });
   }

@@ -2,7 +2,6 @@ import type { Node } from '../graph/graph.ts';
 import type { ReductionName } from '../kernels/reduce/functions.ts';
 import { reduce, reduceProblem } from '../kernels/reduce/reduce.ts';
 import type { Lowering } from '../plan/lowering.ts';
-import type { TensorView } from '../plan/plan.ts';
 import { reshapeView, rowMajor } from '../plan/view.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { normalizeAxis, sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
@@ -16,7 +15,7 @@ function reducedAxes(node: Node): number[] {
   const given = intsOperandOrAttribute(node, 1, 'axes') ?? [];
   if (given.length === 0) return intAttribute(node, 'noop_with_empty_axes', 0) === 0 ? rowMajor(rank) : [];
   const axes = given.map((axis) => normalizeAxis(axis, rank, describe(node)));
-  return [...new Set(axes)].sort((a, b) => a - b);
+  return [...new Set(axes)].toSorted((a, b) => a - b);
 }
 
 /** The shape without `axes`, or with ones in their places. */
@@ -27,7 +26,7 @@ export function reducedShape(shape: Shape, axes: readonly number[], keepDims: bo
 /** Memory order of a result whose kept axes lie in `kept` order. */
 export function reducedOrder(kept: readonly number[], axes: readonly number[], keepDims: boolean): number[] {
   if (keepDims) return [...kept, ...axes];
-  const ascending = [...kept].sort((a, b) => a - b);
+  const ascending = kept.toSorted((a, b) => a - b);
   return kept.map((axis) => ascending.indexOf(axis));
 }
 
@@ -65,8 +64,8 @@ const idempotent: readonly ReductionName[] = ['Sum', 'Mean', 'Max', 'Min', 'Prod
 
 interface CpuReduction {
   initial: number;
-  combine(a: number, b: number): number;
-  after?(v: number, count: number): number;
+  combine: (a: number, b: number) => number;
+  after?: (v: number, count: number) => number;
 }
 
 const add = (a: number, b: number): number => a + b;

@@ -11,12 +11,14 @@ interface Operand {
 export function einsumReference(operands: readonly Operand[], output: string): Float64Array {
   const sizes = new Map<string, number>();
   for (const { labels, shape } of operands) {
-    [...labels].forEach((label, axis) => sizes.set(label, Math.max(sizes.get(label) ?? 1, shape[axis]!)));
+    labels
+      .split('')
+      .forEach((label, axis) => sizes.set(label, Math.max(sizes.get(label) ?? 1, shape[axis]!)));
   }
   const labels = [...sizes.keys()];
   const dims = labels.map((label) => sizes.get(label)!);
-  const outputStrides = stridesOf([...output].map((label) => sizes.get(label)!));
-  const result = new Float64Array(sizeOf([...output].map((label) => sizes.get(label)!)));
+  const outputStrides = stridesOf(output.split('').map((label) => sizes.get(label)!));
+  const result = new Float64Array(sizeOf(output.split('').map((label) => sizes.get(label)!)));
   const steps = stridesOf(dims);
   for (let i = 0; i < sizeOf(dims); i++) {
     const at = (label: string): number => {
@@ -27,11 +29,11 @@ export function einsumReference(operands: readonly Operand[], output: string): F
     for (const { labels: own, shape, data } of operands) {
       const strides = stridesOf(shape);
       let index = 0;
-      [...own].forEach((label, axis) => (index += shape[axis] === 1 ? 0 : at(label) * strides[axis]!));
+      own.split('').forEach((label, axis) => (index += shape[axis] === 1 ? 0 : at(label) * strides[axis]!));
       product *= data[index]!;
     }
     let target = 0;
-    [...output].forEach((label, axis) => (target += at(label) * outputStrides[axis]!));
+    output.split('').forEach((label, axis) => (target += at(label) * outputStrides[axis]!));
     result[target]! += product;
   }
   return result;

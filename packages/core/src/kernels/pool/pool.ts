@@ -141,7 +141,7 @@ function flatStrides(x: TensorView, axes: ReadonlyMap<number, PoolAxis>, columnM
   const strides = stridesOf(x.shape);
   if (!columnMajor) return strides;
   let step = 1;
-  for (const axis of [...axes.keys()].sort((a, b) => a - b)) {
+  for (const axis of [...axes.keys()].toSorted((a, b) => a - b)) {
     strides[axis] = step;
     step *= x.shape[axis]!;
   }

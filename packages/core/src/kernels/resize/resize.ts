@@ -118,8 +118,10 @@ let part${k} = ${position} + u32(index_load(row${k} + k${k})) * params.s${k};\n`
       position = `part${k}`;
       depth++;
       if (taps.weights) factors.push(`weight_load(row${k} + k${k})`);
-      indices.push(...taps.indices);
-      weights.push(...(taps.weights ?? new Float32Array(taps.indices.length)));
+      taps.indices.forEach((index, i) => {
+        indices.push(index);
+        weights.push(taps.weights?.[i] ?? 0);
+      });
       reads *= taps.taps;
     }
   });
