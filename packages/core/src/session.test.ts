@@ -1,6 +1,8 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { fakeEngine, type FakeDevice } from '../test/fake-device.ts';
-import { model } from '../test/onnx-writer.ts';
+import { model, type ModelSpec } from '../test/onnx-writer.ts';
 import { addAndMultiply, GatedSource, storeOf, twoProducts } from '../test/tiny-models.ts';
 import {
   createSession,
@@ -108,6 +110,46 @@ describe('session on a counted device', () => {
       [2, 3],
       [3, 3],
     ]);
+  });
+
+  test('a gigabyte of weights passes through a bounded stretch of memory', async () => {
+    const { engine, device } = await fakeEngine({ keepsContents: false });
+    const count = 64;
+    const bytes = 2048 * 2048 * 4;
+    const names = Array.from({ length: count }, (_, i) => `w${i}`);
+    const spec: ModelSpec = {
+      inputs: [{ name: 'h0', dtype: 'float32', shape: [1, 2048] }],
+      outputs: [{ name: `h${count}`, dtype: 'float32', shape: [1, 2048] }],
+      initializers: Object.fromEntries(
+        names.map((name, i) => [
+          name,
+          {
+            dtype: 'float32' as const,
+            dims: [2048, 2048],
+            external: { location: 'weights.bin', offset: String(i * bytes), length: String(bytes) },
+          },
+        ]),
+      ),
+      nodes: names.map((name, i) => ({ op: 'MatMul', inputs: [`h${i}`, name], outputs: [`h${i + 1}`] })),
+    };
+    const weights = new GatedSource('weights.bin', count * bytes);
+    const store = storeOf(spec, { 'weights.bin': weights });
+    using session = await createSession({ store, path: 'model.onnx' }, { engine });
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    let reports = 0;
+    const onProgress = (): void => {
+      if (++reports % 8 > 0) return;
+      collectGarbage();
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    };
+    await session.prepare({ h0: [1, 2048] }, { onProgress });
+    expect(engine.buffers.liveBytes).toBeGreaterThanOrEqual(count * bytes);
+    expect(device.mostStagedBytes).toBeLessThan(160 * 2 ** 20);
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThan(200 * 2 ** 20);
   });
 
   test('reports progress in kernels and bytes', async () => {

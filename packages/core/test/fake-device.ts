@@ -43,13 +43,14 @@ function defineConstants(): void {
 }
 
 export async function fakeEngine(
-  options: EngineOptions = {},
+  options: EngineOptions & { keepsContents?: boolean } = {},
 ): Promise<{ engine: Engine; device: FakeDevice }> {
-  const device = fakeDevice();
+  const device = fakeDevice(options);
   return { device, engine: await Engine.create({ precision: 'f32', ...options, device }) };
 }
 
-export function fakeDevice(): FakeDevice {
+/** @param keepsContents whether buffers hold what is written to them; without, huge ones cost nothing */
+export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean } = {}): FakeDevice {
   defineConstants();
   const made = { buffer: 0, bindGroup: 0, pipeline: 0, submit: 0 };
   const live = new Set<FakeBuffer>();
@@ -61,7 +62,7 @@ export function fakeDevice(): FakeDevice {
 
   const createBuffer = ({ size, label = '', mappedAtCreation }: GPUBufferDescriptor): FakeBuffer => {
     made.buffer++;
-    const bytes = new Uint8Array(size);
+    const bytes = new Uint8Array(keepsContents || mappedAtCreation ? size : 0);
     const buffer = {
       ...{ size, label, bytes, mapState: mappedAtCreation ? 'mapped' : 'unmapped' },
       destroy: () => void live.delete(buffer),
@@ -108,7 +109,7 @@ export function fakeDevice(): FakeDevice {
         from = 0,
         length = data.length - from,
       ) {
-        buffer.bytes.set(data.subarray(from, from + length), offset);
+        if (buffer.bytes.length > 0) buffer.bytes.set(data.subarray(from, from + length), offset);
         state.stagedBytes += length;
         state.mostStagedBytes = Math.max(state.mostStagedBytes, state.stagedBytes);
       },

@@ -31,7 +31,7 @@ export class WeightUpload {
     this.#signal = options.signal;
     this.#onBytes = options.onBytes;
     this.#reader = new WeightReader(
-      refs.filter((ref) => !converterOf(ref)),
+      refs.filter((ref) => !converterOf(ref) && !makesItself(ref)),
       options.signal,
     );
   }
@@ -42,6 +42,9 @@ export class WeightUpload {
     const convert = converterOf(ref);
     if (convert) {
       await this.#write(buffer, 0, convert(await readTensor(ref, this.#signal)));
+    } else if (data.kind === 'range' && data.source.writeTo) {
+      data.source.writeTo(this.#engine.device, buffer, data.offset, data.length);
+      this.#onBytes(data.length);
     } else if (data.kind === 'inline') {
       await this.#write(buffer, 0, data.bytes);
     } else if (data.kind === 'range') {
@@ -70,6 +73,11 @@ export class WeightUpload {
     await this.#engine.until(queue.onSubmittedWorkDone(), this.#signal);
     this.#inFlight = 0;
   }
+}
+
+/** Whether the constant comes from a source that makes its bytes on the GPU. */
+function makesItself({ data }: TensorRef): boolean {
+  return data.kind === 'range' && data.source.writeTo !== undefined;
 }
 
 /** For dtypes that no kernel reads (64-bit floats, 16-bit integers): makes the nearest 32-bit type of raw contents. */
