@@ -7,6 +7,7 @@ import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 import type { AttentionChoice } from './choose.ts';
+import type { MatrixAttentionShape } from './matrix.ts';
 import type { RowsShape } from './rows.ts';
 
 const engines = new Map<Precision, Engine>();
@@ -30,6 +31,10 @@ interface Case {
   causal?: boolean;
   mask?: { shape: Shape; kind: 'float' | 'bool' | 'lowest' | 'infinite' };
   rows?: Partial<RowsShape>;
+  /** On emulated subgroup matrices. */
+  matrix?: MatrixAttentionShape;
+  /** Later keys fit far better than the first, beyond what weights relative to those can hold. */
+  rising?: boolean;
 }
 
 const cases: Case[] = [
@@ -76,6 +81,42 @@ const cases: Case[] = [
     keys: 20,
     rows: { lanes: 8, rows: 2, subgroups: false, threads: 32 },
   },
+  { name: 'matrices, size 32', q: [2, 2, 40, 32], keys: 96, matrix: { subgroups: 2, tileKeys: 32 } },
+  {
+    name: 'matrices, size 40, text of 77',
+    q: [1, 2, 40, 40],
+    keys: 77,
+    matrix: { subgroups: 2, tileKeys: 16 },
+  },
+  {
+    name: 'matrices, odd sizes',
+    q: [1, 1, 19, 7],
+    keys: 21,
+    values: 20,
+    matrix: { subgroups: 1, tileKeys: 16 },
+  },
+  { name: 'matrices, causal', q: [1, 2, 50, 16], causal: true, matrix: { subgroups: 2, tileKeys: 16 } },
+  {
+    name: 'matrices, mask',
+    q: [1, 2, 33, 16],
+    keys: 40,
+    mask: { shape: [2, 33, 40], kind: 'float' },
+    matrix: { subgroups: 2, tileKeys: 32 },
+  },
+  {
+    name: 'matrices, masked rows',
+    q: [1, 1, 20, 16],
+    keys: 24,
+    mask: { shape: [20, 24], kind: 'lowest' },
+    matrix: { subgroups: 1, tileKeys: 16 },
+  },
+  {
+    name: 'matrices, rising scores',
+    q: [1, 1, 32, 48],
+    keys: 96,
+    rising: true,
+    matrix: { subgroups: 1, tileKeys: 32 },
+  },
 ];
 
 function maskData(shape: Shape, kind: 'float' | 'bool' | 'lowest' | 'infinite'): Float64Array {
@@ -105,6 +146,10 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
       tensor([batch, keyHeads, keys, size], 2),
       tensor([batch, keyHeads, keys, values], 3),
     ];
+    if (c.rising) {
+      for (let i = 0; i < q.data.length; i += size) q.data[i] = 4;
+      for (let i = 0; i < k.data.length; i += size) k.data[i] = (0.375 * i) / size;
+    }
     const graph = new TestGraph();
     const mask = c.mask && { shape: c.mask.shape, data: maskData(c.mask.shape, c.mask.kind) };
     const maskInput =
@@ -113,7 +158,7 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
     const { outputs } = await runGraph(graph, y, {
       engine: engines.get(precision)!,
       precision,
-      tuning: { attention: (_, rule) => override(rule, c.rows) },
+      tuning: { attention: (_, rule) => override(rule, c) },
     });
     const added = (b: number, h: number, s: number, t: number): number => {
       if (c.causal && t > s) return -Infinity;
@@ -128,7 +173,8 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   };
   const own = { domain: OWN_DOMAIN };
 
-  test.each(cases)('$name', async (c) => {
+  const fitting = cases.filter((c) => precision === 'packed-f16' || !c.matrix);
+  test.each(fitting)('$name', async (c) => {
     await run(c, (graph, q, k, v, mask) =>
       graph.node('Attention', [q, k, v, mask], c.causal ? { causal: 1 } : {}, own),
     );
@@ -184,6 +230,7 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   });
 });
 
-function override(rule: AttentionChoice, rows: Partial<RowsShape> | undefined): AttentionChoice {
+function override(rule: AttentionChoice, { rows, matrix }: Case): AttentionChoice {
+  if (matrix) return { kind: 'matrix', shape: { ...matrix, emulated: true } };
   return rows && rule.kind === 'rows' ? { kind: 'rows', shape: { ...rule.shape, ...rows } } : rule;
 }

@@ -3,6 +3,7 @@ import type { Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import { elementwise } from '../elementwise/elementwise.ts';
 import { chooseAttention } from './choose.ts';
+import { matrixAttention } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsKernel } from './rows.ts';
 
@@ -29,7 +30,9 @@ export function attention(lowering: Lowering, problem: AttentionProblem): void {
 }
 
 function dispatchAttention(lowering: Lowering, problem: AttentionProblem): void {
-  const rule = chooseAttention(problem, lowering.capabilities);
+  const rule = chooseAttention(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.attention?.(problem, rule) ?? rule;
-  lowering.dispatch(rowsKernel(problem, choice.shape));
+  lowering.dispatch(
+    choice.kind === 'matrix' ? matrixAttention(problem, choice.shape) : rowsKernel(problem, choice.shape),
+  );
 }

@@ -1,15 +1,48 @@
-import { isProcessor, type Capabilities } from '../../plan/capabilities.ts';
+import { isProcessor, type Capabilities, type Precision } from '../../plan/capabilities.ts';
+import { hasMatrices } from '../gemm/choose-matrix.ts';
+import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
 
 /** How attention is computed. */
-export type AttentionChoice = { kind: 'rows'; shape: RowsShape };
+export type AttentionChoice =
+  { kind: 'rows'; shape: RowsShape } | { kind: 'matrix'; shape: MatrixAttentionShape };
 
 /** Registers that a thread may spend on queries and results; more would spill or leave too few threads. */
 const REGISTERS = 136;
 
-export function chooseAttention(problem: AttentionProblem, capabilities: Capabilities): AttentionChoice {
+/** Workgroups that about fill a large GPU: an H100 has 132 multiprocessors. */
+const FULL_GPU = 120;
+
+export function chooseAttention(
+  problem: AttentionProblem,
+  capabilities: Capabilities,
+  precision: Precision,
+): AttentionChoice {
+  const matrix = hasMatrices(capabilities, precision) ? matrixShape(problem, capabilities) : undefined;
+  if (matrix) return { kind: 'matrix', shape: matrix };
   return { kind: 'rows', shape: rowsShape(problem, capabilities) };
+}
+
+/** Larger heads leave no registers for the results. */
+const MATRIX_HEAD_SIZE = 160;
+
+function matrixShape(problem: AttentionProblem, { limits }: Capabilities): MatrixAttentionShape | undefined {
+  const { queries, keys, heads, batch, headSize, valueSize } = problem;
+  const size = Math.max(headSize, valueSize);
+  if (size > MATRIX_HEAD_SIZE || queries < 16) return undefined;
+  // Text of 77 tokens: five tiles of 16 waste less than three of 32.
+  const tileKeys = keys <= 128 ? 16 : 32;
+  // Measured best where there is work for all: small heads want many subgroups to share a tile of keys.
+  const most = tileKeys === 16 ? 8 : size <= 48 ? 16 : size <= 64 ? 4 : size <= 96 ? 8 : 12;
+  const fits = (subgroups: number): boolean =>
+    matrixAttentionBytes(problem, { subgroups, tileKeys }) <= limits.maxComputeWorkgroupStorageSize &&
+    subgroups * 32 <= limits.maxComputeInvocationsPerWorkgroup;
+  const fills = (subgroups: number): boolean =>
+    Math.ceil(queries / (subgroups * 16)) * heads * batch >= FULL_GPU;
+  const candidates = [16, 12, 8, 4, 2, 1].filter((subgroups) => subgroups <= most && fits(subgroups));
+  const subgroups = candidates.find(fills) ?? candidates.find((count) => count <= 2);
+  return subgroups === undefined ? undefined : { subgroups, tileKeys };
 }
 
 function rowsShape(
@@ -33,11 +66,10 @@ function rowsShape(
     tileKeys: Math.max(16, lanes),
     subgroups: features.subgroups && lanes <= subgroupMinSize,
   };
-  while (
-    shape.tileKeys > lanes &&
-    rowsWorkgroupBytes(problem, shape) > limits.maxComputeWorkgroupStorageSize
-  ) {
+  while (rowsWorkgroupBytes(problem, shape) > limits.maxComputeWorkgroupStorageSize) {
+    if (shape.tileKeys === shape.lanes) shape.lanes /= 2;
     shape.tileKeys /= 2;
   }
+  shape.rows = Math.max(1, Math.min(shape.rows, Math.floor(REGISTERS / registers(shape.lanes))));
   return shape;
 }

@@ -88,3 +88,23 @@ export function loadGroup(name: string, view: TensorView, size: number): string 
   return v;
 }`;
 }
+
+/** `fn NAME_halves(base, d) -> vec4<u32>`: eight neighbouring elements as halves, zeros beyond `size`. */
+export function halvesCode(
+  name: string,
+  view: TensorView,
+  size: number,
+): { functions: string; raw: readonly string[] } {
+  const strides = [view.offset, ...view.strides.slice(0, -1), size];
+  if (view.storage === 'f16' && strides.every((stride) => stride % 8 === 0)) {
+    return {
+      functions: `fn ${name}_halves(base: u32, d: u32) -> vec4<u32> { if (d >= ${size}u) { return vec4<u32>(); } return ${name}[(base + d) >> 3u]; }`,
+      raw: [name],
+    };
+  }
+  return {
+    functions: `${loadGroup(name, view, size)}
+fn ${name}_halves(base: u32, d: u32) -> vec4<u32> { return vec4<u32>(pack_halves(${name}_group(base, d)), pack_halves(${name}_group(base, d + 4u))); }`,
+    raw: [],
+  };
+}

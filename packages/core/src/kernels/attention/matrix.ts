@@ -1,0 +1,337 @@
+import type { DispatchSpec } from '../../plan/lowering.ts';
+import { epilogueCode } from '../elementwise/epilogue.ts';
+import { u32 } from '../shader.ts';
+import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
+import { attentionFlops, type AttentionProblem } from './problem.ts';
+import { halvesCode, headAddresses, maskCode, SCORE_CONSTANTS } from './shared.ts';
+
+/**
+ * Flash attention on subgroup matrices: every subgroup of 32 serves 16 queries of one head, whose f32 results stay in
+ * matrix registers; keys and values are staged once for all subgroups of a workgroup. Scores pass through the
+ * subgroup's own slice of workgroup memory, where lanes `row` and `row + 16` take the row's softmax and leave its
+ * weights as f16.
+ *
+ * Results cannot be scaled in registers, so they refer to the maximum of the first tile and are rescaled (through
+ * memory) only when a score exceeds it by 2^8: weights stay within f16 and the sums in f32 lose nothing.
+ */
+export interface MatrixAttentionShape {
+  /** Subgroups of a workgroup. */
+  subgroups: number;
+  /** Keys in a tile: 16 or 32. */
+  tileKeys: number;
+  /** Plain WGSL in place of subgroup matrices, for tests. */
+  emulated?: boolean;
+}
+
+/** Rows of a subgroup. */
+const ROWS = 16;
+
+/** A row's maximum may grow by this power of two before results are rescaled. */
+const RESCALE_THRESHOLD = 8;
+
+interface Sizes {
+  /** Sizes padded to whole matrices. */
+  head: number;
+  value: number;
+  /** Pitches in vec4<u32>; odd, against bank conflicts. */
+  keyPitch: number;
+  valuePitch: number;
+  scorePitch: number;
+}
+
+function sizesOf(problem: AttentionProblem, { tileKeys }: MatrixAttentionShape): Sizes {
+  const [head, value] = [problem.headSize, problem.valueSize].map((size) => Math.ceil(size / 16) * 16);
+  return {
+    head: head!,
+    value: value!,
+    keyPitch: head! / 8 + 1,
+    valuePitch: value! / 8 + 1,
+    // Beside the weights (tileKeys / 8) there is room for 16 columns of results.
+    scorePitch: tileKeys === 16 ? 7 : tileKeys / 4 + 1,
+  };
+}
+
+export function matrixAttentionBytes(problem: AttentionProblem, shape: MatrixAttentionShape): number {
+  const { keyPitch, valuePitch, scorePitch } = sizesOf(problem, shape);
+  return (
+    16 * (shape.tileKeys * (keyPitch + valuePitch) + shape.subgroups * ROWS * scorePitch) +
+    4 +
+    4 * shape.subgroups * ROWS
+  );
+}
+
+export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentionShape): DispatchSpec {
+  const { subgroups, tileKeys, emulated = false } = shape;
+  const { headSize, valueSize, queries, keys, batch, heads, causal } = problem;
+  const { head, value, keyPitch, valuePitch, scorePitch } = sizesOf(problem, shape);
+  const matrices = emulated ? emulatedMatrices() : nativeMatrices;
+  const threads = subgroups * 32;
+  const rowsPerWorkgroup = subgroups * ROWS;
+  const blocks = Math.ceil(queries / rowsPerWorkgroup);
+  const workgroups = blocks * batch * heads;
+  const address = headAddresses(problem);
+  const mask = maskCode(problem);
+  const epilogue = epilogueCode(problem.epilogue, problem.output);
+  const code = [
+    halvesCode('Q', problem.q, headSize),
+    halvesCode('K', problem.k, headSize),
+    halvesCode('V', problem.v, valueSize),
+  ];
+  const each = (count: number, text: (i: number) => string, separator = '\n    '): string =>
+    Array.from({ length: count }, (_, i) => text(i)).join(separator);
+
+  const headMatrices = head / 16;
+  const valueMatrices = value / 16;
+  const weightGroups = tileKeys / 8;
+  /** Groups of eight scores that a lane takes of its row. */
+  const laneGroups = tileKeys / 16;
+
+  const copy = (
+    slots: number,
+    name: string,
+    groups: number,
+    text: (i: number, guard: string) => string,
+  ): string =>
+    each(slots, (i) => {
+      const total = tileKeys * groups;
+      return text(i, (i + 1) * threads > total ? `if (${i * threads}u + lane < ${total}u) ` : '');
+    });
+  const keySlots = Math.ceil((tileKeys * head) / 8 / threads);
+  const valueSlots = Math.ceil((tileKeys * value) / 8 / threads);
+  const fetch = (key0: string): string => `{
+    ${copy(keySlots, 'k', head / 8, (i, guard) => `${guard}{ kv${i} = K_halves(k_at + min(${key0} + kr${i}, params.keys - 1u) * params.k_row, kc${i} * 8u); }`)}
+    ${copy(valueSlots, 'v', value / 8, (i, guard) => `${guard}{ vv${i} = V_halves(v_at + min(${key0} + vr${i}, params.keys - 1u) * params.v_row, vc${i} * 8u); }`)}
+  }`;
+  const put = `${copy(keySlots, 'k', head / 8, (i, guard) => `${guard}{ tile_k[0][kr${i} * ${keyPitch}u + kc${i}] = kv${i}; }`)}
+    ${copy(valueSlots, 'v', value / 8, (i, guard) => `${guard}{ tile_v[0][vr${i} * ${valuePitch}u + vc${i}] = vv${i}; }`)}`;
+  const slot = (name: string, i: number, groups: number): string =>
+    `let ${name}r${i} = (${i * threads}u + lane) / ${groups}u; let ${name}c${i} = (${i * threads}u + lane) % ${groups}u; var ${name}v${i} = vec4<u32>();`;
+
+  // Emulated operands are addresses: queries then stay in memory of their own.
+  const queryAt = (k: number): string => matrices.left(`q${k}`, 'tile_q', 'subgroup', k * 2, keyPitch);
+  const perPass = Math.floor(scorePitch / 2);
+  const passes = Math.ceil(headMatrices / perPass);
+  const loadQueries = emulated
+    ? `for (var i = lane_id; i < ${(ROWS * head) / 8}u; i += 32u) {
+    let row = i / ${head / 8}u;
+    tile_q[subgroup][row * ${keyPitch}u + i % ${head / 8}u] = Q_halves(q_at + min(row0 + row, params.queries - 1u) * params.q_row, (i % ${head / 8}u) * 8u);
+  }
+  workgroupBarrier();`
+    : each(
+        passes,
+        (pass) => {
+          const first = pass * perPass;
+          const count = Math.min(perPass, headMatrices - first);
+          return `for (var i = lane_id; i < ${ROWS * count * 2}u; i += 32u) {
+    let row = i / ${count * 2}u;
+    let group = i % ${count * 2}u;
+    scores[subgroup][row * ${scorePitch}u + group] = Q_halves(q_at + min(row0 + row, params.queries - 1u) * params.q_row, (${first * 2}u + group) * 8u);
+  }
+  workgroupBarrier();
+  ${each(count, (k) => matrices.left(`q${first + k}`, 'scores', 'subgroup', k * 2, scorePitch), '\n  ')}
+  workgroupBarrier();`;
+        },
+        '\n  ',
+      );
+
+  const products = each(
+    tileKeys / 16,
+    (j) => `{
+      ${matrices.accumulator('s')}
+      ${each(
+        headMatrices,
+        (k) =>
+          `${emulated ? queryAt(k) : ''} ${matrices.right(`k${k}`, 'tile_k', '0u', j * 16 * keyPitch + k * 2, keyPitch, 'by column')} ${matrices.multiply('s', `q${k}`, `k${k}`)}`,
+        '\n      ',
+      )}
+      ${matrices.store('s', 'scores', 'subgroup', j * 4, scorePitch)}
+    }`,
+  );
+
+  const checks: string[] = [];
+  const limited = causal || keys % tileKeys !== 0;
+  const oneByOne = (g: number): string =>
+    each(
+      8,
+      (e) => {
+        const [name, component] = [e < 4 ? `x${g}` : `y${g}`, 'xyzw'[e % 4]!];
+        const key = `(key0 + group${g} * 8u + ${e}u)`;
+        const masked = problem.mask
+          ? `masked(${name}.${component}, b, h, min(row0 + row, params.queries - 1u), min(${key}, params.keys - 1u))`
+          : `${name}.${component}`;
+        const excluded = [
+          ...(keys % tileKeys !== 0 ? [`${key} >= params.keys`] : []),
+          ...(causal ? [`${key} > row0 + row`] : []),
+        ].join(' || ');
+        return `${name}.${component} = ${excluded ? `select(${masked}, EXCLUDED, ${excluded})` : masked};`;
+      },
+      ' ',
+    );
+  for (let g = 0; g < laneGroups; g++) {
+    if (problem.mask) checks.push(oneByOne(g));
+    else if (limited) {
+      const last = causal ? 'min(params.keys, row0 + 1u)' : 'params.keys';
+      checks.push(`if (key0 + group${g} * 8u + 8u > ${last}) { ${oneByOne(g)} }`);
+    }
+  }
+
+  /** Sends results through the slice, 16 columns at a time beside the weights. */
+  const throughMemory = (
+    offset: number,
+    columns: number,
+    use: (first: number, count: number) => string,
+    back: boolean,
+  ): string => {
+    const parts: string[] = [];
+    for (let first = 0; first < valueMatrices; first += columns) {
+      const count = Math.min(columns, valueMatrices - first);
+      parts.push(`${each(count, (j) => matrices.store(`o${first + j}`, 'scores', 'subgroup', offset + j * 4, scorePitch))}
+    workgroupBarrier();
+    ${use(first, count)}
+    workgroupBarrier();
+    ${back ? each(count, (j) => matrices.restore(`o${first + j}`, 'scores', 'subgroup', offset + j * 4, scorePitch)) + '\n    workgroupBarrier();' : ''}`);
+    }
+    return parts.join('\n    ');
+  };
+  const rescale = throughMemory(
+    weightGroups,
+    Math.floor((scorePitch - weightGroups) / 4),
+    (_, count) => `for (var e = lane_id; e < ${ROWS * count * 4}u; e += 32u) {
+      let r = e / ${count * 4}u;
+      let i = r * ${scorePitch}u + ${weightGroups}u + e % ${count * 4}u;
+      scores[subgroup][i] = bitcast<vec4<u32>>(bitcast<vec4f>(scores[subgroup][i]) * factors[subgroup * 16u + r]);
+    }`,
+    true,
+  );
+  const leave = throughMemory(
+    0,
+    Math.floor(scorePitch / 4),
+    (first, count) => `for (var e = lane_id; e < ${ROWS * count * 4}u; e += 32u) {
+      let r = e / ${count * 4}u;
+      let group = e % ${count * 4}u;
+      let d = ${first * 16}u + group * 4u;
+      if (row0 + r < params.queries && d < ${valueSize}u) {
+        put(((b * params.queries + row0 + r) * params.heads + h) * ${valueSize}u + d, factors[subgroup * 16u + r] * bitcast<vec4f>(scores[subgroup][r * ${scorePitch}u + group]));
+      }
+    }`,
+    false,
+  );
+
+  const body = `
+${SCORE_CONSTANTS}
+${matrices.declare('tile_k', tileKeys * keyPitch, 1)}
+${matrices.declare('tile_v', tileKeys * valuePitch, 1)}
+${matrices.declare('scores', ROWS * scorePitch, subgroups)}
+${emulated ? matrices.declare('tile_q', ROWS * keyPitch, subgroups) : ''}
+var<workgroup> rescaling: u32;
+var<workgroup> factors: array<f32, ${rowsPerWorkgroup}>;
+${matrices.exchangeDeclaration(threads)}
+fn put(i: u32, v: vec4f) { Y_store4(i, epilogue(v, i)); }
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32${matrices.entry.parameters}) {
+  ${matrices.entry.start}
+  let workgroup = flat_workgroup(id, grid);
+  if (workgroup >= params.workgroups) { return; }
+  let block = workgroup % params.blocks;
+  let h = (workgroup / params.blocks) % params.heads;
+  let b = workgroup / params.blocks / params.heads;
+  let row0 = block * ${rowsPerWorkgroup}u + subgroup * ${ROWS}u;
+  let row = lane_id & 15u;
+  let q_at = q_base(b, h);
+  let k_at = k_base(b, h);
+  let v_at = v_base(b, h);
+  ${loadQueries}
+  ${each(valueMatrices, (j) => matrices.accumulator(`o${j}`), ' ')}
+  var reference = NO_MAXIMUM;
+  var sum = 0.0;
+  ${each(keySlots, (i) => slot('k', i, head / 8), '\n  ')}
+  ${each(valueSlots, (i) => slot('v', i, value / 8), '\n  ')}
+  let end = ${causal ? `min(params.keys, (block + 1u) * ${rowsPerWorkgroup}u)` : 'params.keys'};
+  ${fetch('0u')}
+  for (var key0 = 0u; key0 < end; key0 += ${tileKeys}u) {
+    workgroupBarrier();
+    ${put}
+    workgroupBarrier();
+    if (key0 + ${tileKeys}u < end) ${fetch(`(key0 + ${tileKeys}u)`)}
+    ${products}
+    workgroupBarrier();
+    ${each(
+      laneGroups,
+      (g) => `let group${g} = ${g * 2}u + (lane_id >> 4u);
+    var x${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u]);
+    var y${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u + 1u]);`,
+    )}
+    ${checks.join('\n    ')}
+    var pairs = max(x0, y0);
+    ${each(laneGroups - 1, (g) => `pairs = max(pairs, max(x${g + 1}, y${g + 1}));`)}
+    var highest = max(max(pairs.x, pairs.y), max(pairs.z, pairs.w));
+    highest = max(highest, ${matrices.exchange('highest', 16)});
+    var shrink = 1.0;
+    if (highest > reference + ${RESCALE_THRESHOLD}.0) {
+      if (key0 > 0u) { shrink = exp2(reference - highest); rescaling = 1u; }
+      reference = highest;
+    }
+    var weights = 0.0;
+    ${each(
+      laneGroups,
+      (g) => `x${g} = exp2(x${g} - reference);
+    y${g} = exp2(y${g} - reference);
+    { let both = x${g} + y${g}; weights += (both.x + both.y) + (both.z + both.w); }
+    scores[subgroup][row * ${scorePitch}u + group${g}] = vec4<u32>(${matrices.pack(`x${g}`)}, ${matrices.pack(`y${g}`)});`,
+    )}
+    weights += ${matrices.exchange('weights', 16)};
+    sum = sum * shrink + weights;
+    let any_rescaling = workgroupUniformLoad(&rescaling);
+    if (any_rescaling != 0u) {
+      if (lane == 0u) { rescaling = 0u; }
+      if (lane_id < 16u) { factors[subgroup * 16u + lane_id] = shrink; }
+      ${rescale}
+    }
+    ${each(
+      tileKeys / 16,
+      (k) => `{
+      ${matrices.left('p', 'scores', 'subgroup', k * 2, scorePitch)}
+      ${each(
+        valueMatrices,
+        (j) =>
+          `${matrices.right(`v${j}`, 'tile_v', '0u', k * 16 * valuePitch + j * 2, valuePitch, 'by depth')} ${matrices.multiply(`o${j}`, 'p', `v${j}`)}`,
+        '\n      ',
+      )}
+    }`,
+    )}
+  }
+  workgroupBarrier();
+  if (lane_id < 16u) { factors[subgroup * 16u + lane_id] = select(0.0, 1.0 / sum, sum > 0.0); }
+  ${leave}
+}`;
+  return {
+    name: `attention_matrix_${headSize}_${subgroups}x${tileKeys}${causal ? '_causal' : ''}${problem.mask ? '_masked' : ''}`,
+    directives: matrices.directives,
+    raw: code.flatMap(({ raw }) => raw),
+    inputs: { Q: problem.q, K: problem.k, V: problem.v, ...mask.inputs, ...epilogue.inputs },
+    outputs: { Y: problem.output },
+    functions: [
+      emulated
+        ? 'fn pack_halves(v: vec4f) -> vec2<u32> { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }'
+        : 'fn pack_halves(v: vec4f) -> vec2<u32> { return bitcast<vec2<u32>>(vec4<f16>(v)); }',
+      ...code.map(({ functions }) => functions),
+      address.functions,
+      mask.functions,
+      epilogue.functions,
+    ].join('\n'),
+    params: {
+      queries: u32(queries),
+      keys: u32(keys),
+      heads: u32(heads),
+      blocks: u32(blocks),
+      workgroups: u32(workgroups),
+      scale: { type: 'f32', value: problem.scale * Math.LOG2E },
+      ...address.params,
+      ...mask.params,
+      ...epilogue.params,
+    },
+    body,
+    workgroups,
+    work: { flops: attentionFlops(problem) },
+  };
+}
