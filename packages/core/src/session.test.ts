@@ -180,7 +180,7 @@ describe('wrong inputs', () => {
   ])('$name', async ({ inputs, says }) => {
     const { engine } = await fakeEngine();
     using session = await createSession(model(addAndMultiply), { engine });
-    const failure = session.run(inputs as Record<string, Tensor>);
+    const failure = session.run(inputs);
     await expect(failure).rejects.toThrow(ShapeError);
     await expect(failure).rejects.toThrow(says);
     (await session.run({ x: x(2) }))['y']!.dispose();

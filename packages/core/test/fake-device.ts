@@ -64,7 +64,9 @@ export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean }
     made.buffer++;
     const bytes = new Uint8Array(keepsContents || mappedAtCreation ? size : 0);
     const buffer = {
-      ...{ size, label, bytes, mapState: mappedAtCreation ? 'mapped' : 'unmapped' },
+      size,
+      label,
+      bytes,
       destroy: () => void live.delete(buffer),
       mapAsync: () => (state.isLost ? Promise.reject(new Error('lost')) : Promise.resolve()),
       getMappedRange: (from = 0, length = size) =>
@@ -89,7 +91,12 @@ export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean }
     finish: () => ({}),
   });
   const device = {
-    ...{ made, live, limits, lost, capacity: Infinity, brokenShader: undefined },
+    made,
+    live,
+    limits,
+    lost,
+    capacity: Infinity,
+    brokenShader: undefined,
     features: new Set<string>(),
     adapterInfo: { vendor: 'fake', architecture: '', device: '', subgroupMinSize: 4, subgroupMaxSize: 4 },
     get peakBytes() {

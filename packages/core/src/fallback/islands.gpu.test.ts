@@ -110,7 +110,9 @@ describe('islands', () => {
             dtype: 'float16',
             dims: [32, 32],
             data: {
-              ...{ kind: 'range', offset: 0, length: halves.length },
+              kind: 'range',
+              offset: 0,
+              length: halves.length,
               source: {
                 name: 'weights',
                 size: async () => halves.length,

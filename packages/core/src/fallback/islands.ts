@@ -200,7 +200,10 @@ function unsupported(island: Island, error: unknown): UnsupportedOpError {
   const why = error instanceof Error ? error.message : String(error);
   return new UnsupportedOpError(
     island.operators.map(({ op, domain, node, reason }) => ({
-      ...{ op, domain, node, opset: 0 },
+      op,
+      domain,
+      node,
+      opset: 0,
       reason: `${reason}, and onnxruntime cannot run it either (${why})`,
     })),
   );

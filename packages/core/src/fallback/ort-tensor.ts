@@ -11,7 +11,7 @@ export function toOrt(ort: typeof Ort, dtype: NumericType, shape: Shape, data: T
       actual: dtype,
     });
   }
-  return new ort.Tensor(dtype, data as Ort.Tensor['data'] as Float32Array, [...shape]);
+  return new ort.Tensor(dtype, data as Float32Array, [...shape]);
 }
 
 /** A result of onnxruntime's on the CPU. */
@@ -25,5 +25,5 @@ export async function fromOrt(tensor: Ort.Tensor): Promise<Tensor> {
     tensor.type === 'float16'
       ? new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length)
       : data;
-  return new Tensor(tensor.type, tensor.dims, bits as TypedArray as Float32Array) as Tensor;
+  return new Tensor(tensor.type, tensor.dims, bits);
 }

@@ -20,9 +20,10 @@ export class Pacer {
         this.#allowed = Math.min(Math.max(Math.round(AHEAD_MS / took), FEWEST_AHEAD), MOST_AHEAD);
       }
       this.#lastDone = now;
-      this.#pending.shift();
+      void this.#pending.shift();
     });
-    timed.catch(() => {});
+    // Whoever waits for it hears of a lost device.
+    void timed.catch(() => {});
     this.#pending.push(timed);
   }
 

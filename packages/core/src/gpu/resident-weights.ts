@@ -236,7 +236,7 @@ function stepsTo(plan: Plan, targets: ReadonlyMap<BufferId, string>): Dispatch[]
     for (const id of step.buffers) live.add(id);
     steps.push(step);
   }
-  return steps.reverse();
+  return steps.toReversed();
 }
 
 function keyOf(plan: Plan, id: BufferId): string {

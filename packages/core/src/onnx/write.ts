@@ -121,7 +121,9 @@ class ModelWriter {
     return [
       ...head,
       string(8, name),
-      ...[entry('location', location), entry('offset', '0'), entry('length', length)],
+      entry('location', location),
+      entry('offset', '0'),
+      entry('length', length),
       int(14, 1),
     ];
   }

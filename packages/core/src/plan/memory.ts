@@ -36,7 +36,7 @@ export function planMemory(buffers: readonly PlanBuffer[], steps: readonly Step[
   });
 
   const result: PlanBuffer[] = [];
-  const moved = new Array<BufferId | undefined>(buffers.length).fill(undefined);
+  const moved = buffers.map((): BufferId | undefined => undefined);
   const shared: BufferId[] = [];
   buffers.forEach((buffer, id) => {
     // Nothing writes an output without elements.

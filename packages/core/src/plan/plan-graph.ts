@@ -180,7 +180,7 @@ function needed(steps: readonly Step[], builder: PlanBuilder): Step[] {
     if (buffer.content.kind === 'output') live.add(id);
   });
   const kept: Step[] = [];
-  for (const step of [...steps].reverse()) {
+  for (const step of steps.toReversed()) {
     const [reads, writes] =
       step.kind === 'dispatch'
         ? [
@@ -192,5 +192,5 @@ function needed(steps: readonly Step[], builder: PlanBuilder): Step[] {
     for (const id of reads) live.add(id);
     kept.push(step);
   }
-  return kept.reverse();
+  return kept.toReversed();
 }

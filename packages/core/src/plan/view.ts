@@ -18,7 +18,7 @@ export function channelsLast(rank: number): number[] {
 /** Element strides of a dense tensor whose axes lie in memory in `order`. */
 export function orderedStrides(shape: Shape, order: Order): number[] {
   const inMemory = stridesOf(order.map((axis) => shape[axis]!));
-  const strides = new Array<number>(shape.length);
+  const strides = shape.map(() => 0);
   order.forEach((axis, position) => (strides[axis] = inMemory[position]!));
   return strides;
 }
@@ -31,9 +31,9 @@ export function denseOrder(view: TensorView): number[] | undefined {
   const { shape, strides } = view;
   const order = rowMajor(shape.length);
   if (sizeOf(shape) === 0) return order;
-  const real = order.filter((axis) => shape[axis] !== 1).sort((a, b) => strides[b]! - strides[a]!);
+  const real = order.filter((axis) => shape[axis] !== 1).toSorted((a, b) => strides[b]! - strides[a]!);
   let step = 1;
-  for (const axis of [...real].reverse()) {
+  for (const axis of real.toReversed()) {
     if (strides[axis] !== step) return undefined;
     step *= shape[axis]!;
   }
@@ -95,7 +95,7 @@ export function reshapeView(view: TensorView, shape: Shape): TensorView | undefi
   const from = view.shape
     .map((dim, axis) => ({ dim, stride: view.strides[axis]! }))
     .filter(({ dim }) => dim !== 1);
-  const strides = new Array<number>(shape.length).fill(0);
+  const strides = shape.map(() => 0);
   let taken = 0;
   let axis = 0;
   while (taken < from.length || axis < shape.length) {

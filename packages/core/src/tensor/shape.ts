@@ -10,7 +10,7 @@ export function sizeOf(shape: Shape): number {
 
 /** Row-major element strides of a dense tensor. */
 export function stridesOf(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length);
+  const strides = shape.map(() => 0);
   let step = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     strides[axis] = step;
