@@ -78,7 +78,8 @@ export async function main(
 }
 
 function describe(row: Row): string {
-  const error = row.relativeL2 === null ? '' : `, relative L2 ${row.relativeL2.toExponential(1)}`;
+  const error =
+    row.relativeL2 === null ? ', no reference' : `, relative L2 ${row.relativeL2.toExponential(1)}`;
   return (
     `${row.scenario} ${row.flags} ${row.precision}: ${row.medianMs.toFixed(1)} ms ` +
     `(${row.minMs.toFixed(1)} to ${row.maxMs.toFixed(1)}), ${row.dispatches} dispatches, ` +

@@ -11,6 +11,11 @@ export interface ByteSource {
    * them. Throws `SourceError` for a range beyond the file or a failed transfer, and the signal's reason on abort.
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Only sources that can make their bytes on the GPU have it: puts `length` bytes from `offset` on at the start of
+   * `buffer`, a storage buffer, with work submitted before it returns.
+   */
+  writeTo?(device: GPUDevice, buffer: GPUBuffer, offset: number, length: number): void;
 }
 
 /** The files of a model by relative path ('unet/model.onnx', 'weights.pb', …). */

@@ -1,6 +1,7 @@
 import { urlStore, type ByteSource, type FileStore } from '@calotype/core';
 import { readModel } from '@calotype/core/onnx';
 import { hashFillInto, type FillStatistics } from '../../hash-fill.ts';
+import { fillOnGpu } from './fill-on-gpu.ts';
 import { fetchFixture, fixtureUrl } from './reference.ts';
 
 interface FilledWeight extends FillStatistics {
@@ -12,6 +13,7 @@ interface FilledWeight extends FillStatistics {
 interface Span {
   offset: number;
   length: number;
+  weight: FilledWeight;
   fill(offset: number, length: number): Uint8Array;
 }
 
@@ -27,8 +29,16 @@ export interface HashedWeights {
 /**
  * Supplies the external data that `model` points at but that is not there: each file's bytes are the hash fill of the
  * tensors in it, made when they are read.
+ *
+ * @param options.onGpu weights are made in their buffers, gigabytes in a blink; some differ in their last bit, since
+ *   the kernel computes in float32
  */
-export async function hashedWeights(store: FileStore, model: string, list: string): Promise<HashedWeights> {
+export async function hashedWeights(
+  store: FileStore,
+  model: string,
+  list: string,
+  options: { onGpu?: boolean } = {},
+): Promise<HashedWeights> {
   const { weights } = JSON.parse(new TextDecoder().decode(await fetchFixture(list))) as {
     weights: FilledWeight[];
   };
@@ -46,10 +56,13 @@ export async function hashedWeights(store: FileStore, model: string, list: strin
     spans.push({
       offset: data.offset,
       length: data.length,
+      weight,
       fill: filler(weight),
     });
   }
-  const sources = new Map([...files].map(([location, spans]) => [location, source(location, spans)]));
+  const sources = new Map(
+    [...files].map(([location, spans]) => [location, source(location, spans, options.onGpu ?? false)]),
+  );
   return {
     unlisted,
     files: [...sources.values()],
@@ -80,10 +93,22 @@ function filler({ name, dtype, mean, std }: FilledWeight): Span['fill'] {
   };
 }
 
-function source(name: string, spans: Span[]): ByteSource {
+function source(name: string, spans: Span[], onGpu: boolean): ByteSource {
   const sorted = spans.toSorted((a, b) => a.offset - b.offset);
   const size = sorted.reduce((end, span) => Math.max(end, span.offset + span.length), 0);
+  const whole = new Map(sorted.map((span) => [span.offset, span]));
+  const gpu: Pick<ByteSource, 'writeTo'> = {
+    writeTo(device, buffer, offset, length) {
+      const span = whole.get(offset);
+      if (span?.length !== length) {
+        throw new Error(`${name}: bytes ${offset} to ${offset + length} are no whole tensor.`);
+      }
+      const { weight } = span;
+      fillOnGpu(device, buffer, weight.name, { ...weight, half: weight.dtype === 'float16' });
+    },
+  };
   return {
+    ...(onGpu && gpu),
     name,
     size: async () => size,
     async read(offset, length, signal) {
