@@ -19,6 +19,8 @@ export class GraphEditor {
   /** A node stands in the list once for each operand slot that reads the value. */
   readonly #users = new Map<Value, Node[]>();
   #made = 0;
+  /** Since the last `commit`. `added` is anything after which the order may be wrong. */
+  #changed: 'nothing' | 'removed' | 'added' = 'nothing';
 
   constructor(graph: Graph) {
     this.graph = graph;
@@ -141,6 +143,7 @@ export class GraphEditor {
     epilogue: Value[] | undefined = node.epilogue?.inputs,
   ): void {
     const before = operandsOf(node);
+    this.#changed = 'added';
     this.#forget(node);
     node.inputs = inputs;
     if (node.epilogue) node.epilogue = { ...node.epilogue, inputs: epilogue ?? [] };
@@ -160,6 +163,7 @@ export class GraphEditor {
 
   setEpilogue(node: Node, epilogue: NonNullable<Node['epilogue']>): void {
     const before = operandsOf(node);
+    this.#changed = 'added';
     this.#forget(node);
     node.epilogue = epilogue;
     this.#read(node);
@@ -177,15 +181,25 @@ export class GraphEditor {
 
   /** Sorts what was added into `graph.nodes`, leaving the rest in its order. */
   commit(): Graph {
+    if (this.#changed === 'added') this.#sort();
+    if (this.#changed !== 'nothing') this.graph.nodes = [...this.#nodes];
+    this.#changed = 'nothing';
+    return this.graph;
+  }
+
+  #sort(): void {
     const done = new Set<Node>();
-    const next = (node: Node): Node | undefined => {
-      for (const value of operandsOf(node)) {
-        if (value.origin.kind === 'node' && !done.has(value.origin.node)) return value.origin.node;
+    const missingOf = (values: readonly (Value | undefined)[]): Node | undefined => {
+      for (const value of values) {
+        if (value?.origin.kind === 'node' && !done.has(value.origin.node)) return value.origin.node;
       }
       return undefined;
     };
+    const next = (node: Node): Node | undefined =>
+      missingOf(node.inputs) ?? (node.epilogue && missingOf(node.epilogue.inputs));
     for (const root of this.#nodes) {
-      const stack = done.has(root) ? [] : [root];
+      if (done.has(root)) continue;
+      const stack = [root];
       for (let node = stack.at(-1); node; node = stack.at(-1)) {
         const missing = next(node);
         if (missing) {
@@ -200,8 +214,6 @@ export class GraphEditor {
     }
     this.#nodes.clear();
     for (const node of done) this.#nodes.add(node);
-    this.graph.nodes = [...done];
-    return this.graph;
   }
 
   /** For rewrites written against `Build`. */
@@ -226,6 +238,7 @@ export class GraphEditor {
 
   #insert(node: Node): void {
     this.#nodes.add(node);
+    this.#changed = 'added';
     this.#read(node);
   }
 
@@ -234,6 +247,7 @@ export class GraphEditor {
     for (let node = stack.pop(); node; node = stack.pop()) {
       const used = node.outputs.some((value) => this.producer(value) === node && this.isUsed(value));
       if (used || !this.#nodes.delete(node)) continue;
+      if (this.#changed === 'nothing') this.#changed = 'removed';
       this.#forget(node);
       for (const value of operandsOf(node)) {
         const producer = this.producer(value);

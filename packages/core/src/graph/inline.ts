@@ -7,6 +7,9 @@ import type { Block, TemplateNode } from './template.ts';
 const maxNodes = 250_000;
 const maxDepth = 64;
 
+const noGraphs: ReadonlyMap<string, ModelGraph> = new Map();
+const noBlocks = new Map<string, Block>();
+
 /** What names and attributes mean where a node stands. */
 interface Scope {
   /** Operator sets by domain. */
@@ -85,7 +88,7 @@ export class Inliner {
         return;
       }
     }
-    const blocks = new Map<string, Block>();
+    const blocks = graphs.size === 0 ? noBlocks : new Map<string, Block>();
     for (const [attribute, graph] of graphs) {
       blocks.set(attribute, this.#block(graph, { ...scope, prefix: `${name}/`, depth: scope.depth + 1 }));
     }
@@ -159,9 +162,13 @@ export class Inliner {
   #attributes(
     node: ModelNode,
     scope: Scope,
-  ): { attributes: Map<string, Attribute>; graphs: Map<string, ModelGraph> } {
+  ): { attributes: Map<string, Attribute>; graphs: ReadonlyMap<string, ModelGraph> } {
     const attributes = new Map<string, Attribute>();
     const graphs = new Map<string, ModelGraph>();
+    // Most nodes; ten thousand maps less.
+    if (![...node.attributes.values()].some(({ type }) => type === 'reference' || type === 'graph')) {
+      return { attributes: node.attributes, graphs: noGraphs };
+    }
     for (const [name, attribute] of node.attributes) {
       const resolved = resolve(attribute, scope.attributes);
       if (resolved?.type === 'graph') graphs.set(name, resolved.value);

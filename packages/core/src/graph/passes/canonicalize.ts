@@ -137,6 +137,8 @@ const chainLimit = 6;
 function mergeViews(graph: GraphEditor, node: Node): void {
   const [y] = node.outputs;
   if (!y || !viewOps.has(node.op) || sizeOf(y.shape) === 0) return;
+  const isPlain = node.op === 'Transpose' || (node.op === 'Reshape' && isPlainReshape(node));
+  if (isPlain && !producerOf(graph, node.inputs[0], ...viewOps)) return;
   const chain = [node];
   for (let top = node; chain.length < chainLimit;) {
     const before = producerOf(graph, top.inputs[0], ...viewOps);
@@ -197,5 +199,6 @@ function permutationTo(shape: Shape, view: TensorView): number[] | undefined {
 /** Whether the target says every dimension, as those that passes write do. */
 function isPlainReshape(node: Node): boolean {
   const target = dataOf(node.inputs[1]);
-  return target !== undefined && equalShapes(Array.from(target), node.outputs[0]!.shape);
+  const { shape } = node.outputs[0]!;
+  return target?.length === shape.length && shape.every((dim, axis) => dim === target[axis]);
 }

@@ -69,12 +69,13 @@ function mayMerge(
   node: Node,
   loadTime: LoadTime,
 ): boolean {
-  if (graph.isOutput(value)) return false;
+  const sole = graph.soleUser(value) !== undefined;
+  const cheap = isCheap(producer.expr);
+  if ((!sole && !cheap) || graph.isOutput(value)) return false;
   // What is computed once at load costs nothing later.
   if (loadTime.has(value) && !loadTime.has(node.outputs[0]!)) return false;
   const reads = countReads(node.expr!).get(node.inputs.indexOf(value)) ?? 0;
-  const cheap = isCheap(producer.expr);
-  if (graph.soleUser(value)) {
+  if (sole) {
     const sameShape = equalShapes(value.shape, node.outputs[0]!.shape);
     return sameShape ? reads * countCalls(producer.expr) <= maxCalls : cheap;
   }
