@@ -12,6 +12,7 @@ export interface BundleSize {
 
 /** What an app pays for each built package: its entry bundled and minified, without other packages' code. */
 export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
+  const external = (id: string): boolean => !/^[./\\]|^[a-z]:/i.test(id);
   const sizes: BundleSize[] = [];
   for (const folder of folders) {
     const manifest = JSON.parse(await readFile(join(root, folder, 'package.json'), 'utf8')) as {
@@ -25,8 +26,9 @@ export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
         write: false,
         minify: true,
         lib: { entry: join(root, folder, 'dist/index.js'), formats: ['es'] },
-        rollupOptions: { external: (id: string) => !/^[./\\]|^[a-z]:/i.test(id) },
+        rolldownOptions: { external },
       },
+      worker: { format: 'es', rolldownOptions: { external } },
     });
     const outputs = [result].flat().flatMap((bundle) => ('output' in bundle ? bundle.output : []));
     const code = outputs.map((chunk) => (chunk.type === 'chunk' ? chunk.code : chunk.source));
