@@ -116,7 +116,7 @@ function splitDesign({ batch, channels, positions, groups }: GroupNormShape): Sp
 
 /**
  * Width of a tile: divides the row, holds whole groups or lies in one, keeps most of the threads busy and reads runs
- * of 16 vec4s (128 bytes of f16) or more where it can.
+ * of 16 vec4s (128 bytes of f16) where it can. The narrowest such: more tiles are more workgroups without more chunks.
  */
 function tileColumns(row: number, unit: number, divisible: boolean): number | undefined {
   let best: number | undefined;
@@ -125,9 +125,8 @@ function tileColumns(row: number, unit: number, divisible: boolean): number | un
     if (row % columns !== 0) continue;
     if (columns % unit !== 0 && !(divisible && unit % columns === 0)) continue;
     const busy = (Math.floor(SPLIT_THREADS / columns) * columns) / SPLIT_THREADS;
-    // Beyond 64 columns too few rows are left for a workgroup to take turns in.
-    const score = busy * Math.min(1, columns / 16) * Math.min(1, 64 / columns);
-    if (score < bestScore) continue;
+    const score = busy * Math.min(1, columns / 16);
+    if (score <= bestScore) continue;
     best = columns;
     bestScore = score;
   }

@@ -16,16 +16,16 @@ describe('groupNormDesign', () => {
 
   test('splits large groups over the GPU in whole groups', () => {
     expect(groupNormDesign({ batch: 1, channels: 512, positions: 65536, groups: 32 }, gpu)).toMatchObject({
-      kind: 'split', columns: 64, rows: 4, tiles: 2, tileGroups: 16, tileGroupChannels: 16, parts: 1, chunks: 128,
+      kind: 'split', columns: 16, rows: 16, tiles: 8, tileGroups: 4, tileGroupChannels: 16, parts: 1, chunks: 64,
     }); // prettier-ignore
     expect(groupNormDesign({ batch: 1, channels: 320, positions: 16384, groups: 32 }, minimal)).toMatchObject({
-      kind: 'split', columns: 40, rows: 6, tiles: 2, tileGroups: 16, tileGroupChannels: 10, parts: 1,
+      kind: 'split', columns: 20, rows: 12, tiles: 4, tileGroups: 8, tileGroupChannels: 10, parts: 1,
     }); // prettier-ignore
   });
 
   test('spreads one wide group over several tiles', () => {
     expect(groupNormDesign({ batch: 1, channels: 2560, positions: 4096, groups: 1 }, gpu)).toMatchObject({
-      kind: 'split', columns: 64, tiles: 10, tileGroups: 1, tileGroupChannels: 256, parts: 10,
+      kind: 'split', columns: 16, tiles: 40, tileGroups: 1, tileGroupChannels: 64, parts: 40,
     }); // prettier-ignore
   });
 
