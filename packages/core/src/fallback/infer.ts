@@ -87,7 +87,8 @@ function shapeOf(
   rank: Ort.InferenceSession.ValueMetadata | undefined,
   index: number,
 ): number[] {
-  const dims = value.shape.filter((dim) => typeof dim === 'number');
+  // A dimension of -1, one that is not known, comes as 2^32 - 1.
+  const dims = value.shape.filter((dim) => typeof dim === 'number' && dim < 2 ** 31) as number[];
   const isKnown = rank?.isTensor === true && rank.shape[0] === value.shape.length;
   if (!isKnown || dims.length < value.shape.length)
     throw new Error(`the shape of its result ${index} depends on data`);
