@@ -1,0 +1,108 @@
+/** A kernel's work, with the shapes that diffusion models have. */
+export type KernelCase =
+  | { kind: 'gemm'; name: string; rows: number; columns: number; depth: number; gated?: boolean }
+  | {
+      kind: 'conv';
+      name: string;
+      batch?: number;
+      height: number;
+      width: number;
+      channels: number;
+      outputs: number;
+      kernel?: number;
+      stride?: number;
+      upsample?: number;
+    }
+  | {
+      kind: 'attention';
+      name: string;
+      batch?: number;
+      heads: number;
+      queries: number;
+      keys: number;
+      size: number;
+      causal?: boolean;
+    };
+
+const gemm = (
+  name: string,
+  rows: number,
+  columns: number,
+  depth: number,
+  extra: { gated?: boolean } = {},
+): KernelCase => ({ kind: 'gemm', name, rows, columns, depth, ...extra });
+
+const conv = (
+  name: string,
+  size: number,
+  channels: number,
+  outputs: number,
+  extra: { kernel?: number; stride?: number; upsample?: number; batch?: number } = {},
+): KernelCase => ({ kind: 'conv', name, height: size, width: size, channels, outputs, ...extra });
+
+const attention = (
+  name: string,
+  heads: number,
+  queries: number,
+  keys: number,
+  size: number,
+  extra: { batch?: number; causal?: boolean } = {},
+): KernelCase => ({ kind: 'attention', name, heads, queries, keys, size, ...extra });
+
+/** Odd shapes, only to be right about. */
+export const correctnessCases: readonly KernelCase[] = [
+  gemm('odd gemm', 77, 70, 100),
+  gemm('long odd gemm', 1000, 1000, 1000),
+  gemm('odd gated', 300, 100, 96, { gated: true }),
+  gemm('few rows', 5, 1000, 777),
+  conv('odd conv', 17, 36, 50),
+  conv('strided conv', 33, 64, 96, { stride: 2 }),
+  conv('upsampled conv', 16, 64, 64, { upsample: 2 }),
+  conv('conv of 4 channels', 32, 4, 64),
+  conv('conv to 3 channels', 32, 64, 3),
+  attention('odd attention', 3, 77, 90, 36),
+  attention('causal attention', 4, 200, 200, 64, { causal: true }),
+  attention('attention of 512', 1, 300, 300, 512),
+];
+
+/** The shapes that a step's time goes to. */
+export const speedCases: readonly KernelCase[] = [
+  gemm('gemm 4096^3', 4096, 4096, 4096),
+  gemm('Flux MLP', 4608, 12288, 3072),
+  gemm('Flux projection', 4608, 3072, 3072),
+  gemm('SDXL FF in', 1024, 10240, 1280),
+  gemm('SDXL FF in, gated', 1024, 5120, 1280, { gated: true }),
+  gemm('SDXL FF out', 1024, 1280, 5120),
+  gemm('SDXL projection', 1024, 1280, 1280),
+  gemm('SDXL FF in 64x64', 4096, 5120, 640),
+  gemm('SDXL projection 64x64', 4096, 640, 640),
+  gemm('SD 1.5 FF in', 4096, 2560, 320),
+  gemm('SD 1.5 projection', 4096, 320, 320),
+  gemm('SD 1.5 projection 16x16', 256, 1280, 1280),
+  gemm('CLIP projection', 77, 768, 768),
+  gemm('CLIP MLP', 77, 3072, 768),
+  gemm('time embedding', 1, 1280, 1280),
+  conv('conv 320 64x64', 64, 320, 320),
+  conv('conv 640 32x32', 32, 640, 640),
+  conv('conv 1280 16x16', 16, 1280, 1280),
+  conv('conv 1280 8x8', 8, 1280, 1280),
+  conv('conv 2560 to 1280 16x16', 16, 2560, 1280),
+  conv('conv 320 64x64 stride 2', 64, 320, 320, { stride: 2 }),
+  conv('conv 640 32x32 upsampled', 32, 640, 640, { upsample: 2 }),
+  conv('conv in 64x64', 64, 4, 320),
+  conv('conv out 64x64', 64, 320, 4),
+  conv('VAE conv 512 64x64', 64, 512, 512),
+  conv('VAE conv 512 256x256', 256, 512, 512),
+  conv('VAE conv 128 512x512', 512, 128, 128),
+  conv('VAE conv out 512x512', 512, 128, 3),
+  attention('SD 1.5 self 64x64', 8, 4096, 4096, 40),
+  attention('SD 1.5 self 32x32', 8, 1024, 1024, 80),
+  attention('SD 1.5 self 16x16', 8, 256, 256, 160),
+  attention('SDXL self 64x64', 10, 4096, 4096, 64),
+  attention('SDXL self 32x32', 20, 1024, 1024, 64),
+  attention('Flux self', 24, 4608, 4608, 128),
+  attention('SD 1.5 cross', 8, 4096, 77, 40),
+  attention('SDXL cross', 10, 4096, 77, 64),
+  attention('CLIP', 12, 77, 77, 64, { causal: true }),
+  attention('VAE self', 1, 4096, 4096, 512),
+];

@@ -1,0 +1,29 @@
+import type { Precision } from '@calotype/core';
+import type { KernelCase } from './cases.ts';
+
+/** One variant of a kernel on one case. */
+export interface KernelRow {
+  /** Name of the kernel and how it was shaped; `rule` first where the cost rules chose it. */
+  variant: string;
+  /** Time of one call in µs; absent where only correctness was looked at. */
+  microseconds?: number;
+  teraflops?: number;
+  /** ‖difference‖ / ‖reference‖ against the simplest kernel in f32. */
+  relativeL2: number;
+  error?: string;
+}
+
+export interface KernelBenchOptions {
+  precision: Precision;
+  /** Time too, not only compare. */
+  time: boolean;
+  /** Every variant, not only the one that the rules choose. */
+  all: boolean;
+}
+
+/** What the page offers to the command. */
+export interface KernelBenchPage {
+  adapter(): Promise<{ name: string; capabilities: string; precision: Precision }>;
+  warmUp(): Promise<void>;
+  run(item: KernelCase, options: KernelBenchOptions): Promise<KernelRow[]>;
+}
