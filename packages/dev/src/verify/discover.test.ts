@@ -48,7 +48,7 @@ test('graphs: beside their reference, in a folder with it, or to be compared', a
   ]);
 });
 
-test('pipelines: one fixture a run, and other exports by the original’s runs', async () => {
+test('pipelines: one fixture a run, and another export by the original’s', async () => {
   const parts = { 'unet/model.onnx': '', 'text_encoder/model.onnx': '' };
   const inFolder = (folder: string, files: Record<string, string>): Record<string, string> =>
     Object.fromEntries(Object.entries(files).map(([path, text]) => [`${folder}/${path}`, text]));
@@ -64,7 +64,8 @@ test('pipelines: one fixture a run, and other exports by the original’s runs',
   ).toEqual([
     'pipeline sd-dynamo/a sd/reference/a.safetensors',
     'pipeline sd-dynamo/b sd/reference/b.safetensors',
-    'unsupported sd-dynamo/img2img',
+    'compare sd-dynamo/text_encoder',
+    'compare sd-dynamo/unet',
     'compare sd-int8/text_encoder',
     'compare sd-int8/unet',
     'pipeline sd/a sd/reference/a.safetensors',

@@ -67,37 +67,13 @@ async function addPipeline(
   graphs: Folder[],
   found: Fixture[],
 ): Promise<void> {
-  // `tiny-sd-turbo-dynamo` is another export of `tiny-sd-turbo`: the same weights give the same pictures.
-  const original = folder.path.replace(/-dynamo$/, '');
-  let reference = posix.join(folder.path, 'reference');
-  let runs = await readJson<Run[]>(join(root, reference, 'runs.json'));
-  if (!runs && original !== folder.path) {
-    reference = posix.join(original, 'reference');
-    runs = await readJson<Run[]>(join(root, reference, 'runs.json'));
-  }
+  const own = posix.join(folder.path, 'reference');
+  const runs = await readJson<Run[]>(join(root, own, 'runs.json'));
   const index = await readJson<Record<string, unknown>>(join(root, folder.path, 'model_index.json'));
   if (runs && index) {
-    const className = String(index['_class_name']);
-    const supported = supportedPipelines.has(className);
-    for (const run of runs) {
-      if (!supported) {
-        found.push({
-          kind: 'unsupported',
-          name: `${name}/${run.id}`,
-          reason: `${className} is not supported yet`,
-        });
-        continue;
-      }
-      found.push({
-        kind: 'pipeline',
-        name: `${name}/${run.id}`,
-        folder: folder.path,
-        reference: posix.join(reference, `${run.id}.safetensors`),
-        run,
-      });
-    }
+    addRuns(name, folder.path, own, runs, String(index['_class_name']), found);
     const listed = new Set(runs.map(({ id }) => `${id}.safetensors`));
-    for (const file of await readdir(join(root, reference))) {
+    for (const file of await readdir(join(root, own))) {
       if (!file.endsWith('.safetensors') || listed.has(file)) continue;
       const id = file.slice(0, -'.safetensors'.length);
       found.push({
@@ -108,6 +84,11 @@ async function addPipeline(
     }
     return;
   }
+
+  // `tiny-sd-turbo-dynamo` is another export of `tiny-sd-turbo`: the same weights give the same pictures.
+  const others = posix.join(folder.path.replace(/-dynamo$/, ''), 'reference');
+  const otherRuns = others === own ? undefined : await readJson<Run[]>(join(root, others, 'runs.json'));
+  if (otherRuns && index) addRuns(name, folder.path, others, otherRuns, String(index['_class_name']), found);
   for (const graph of graphs) {
     const part = posix.basename(graph.path);
     const original = originalOf(root, folder.path, part);
@@ -117,6 +98,25 @@ async function addPipeline(
       model: posix.join(graph.path, 'model.onnx'),
       ...(original !== undefined && { original }),
     });
+  }
+}
+
+function addRuns(
+  name: string,
+  folder: string,
+  reference: string,
+  runs: Run[],
+  pipelineClass: string,
+  found: Fixture[],
+): void {
+  for (const run of runs) {
+    if (supportedPipelines.has(pipelineClass)) {
+      const file = posix.join(reference, `${run.id}.safetensors`);
+      found.push({ kind: 'pipeline', name: `${name}/${run.id}`, folder, reference: file, run });
+    } else {
+      const reason = `${pipelineClass} is not supported yet`;
+      found.push({ kind: 'unsupported', name: `${name}/${run.id}`, reason });
+    }
   }
 }
 
