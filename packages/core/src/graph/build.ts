@@ -7,6 +7,8 @@ import type { Block, GraphTemplate, SymbolicType, TemplateNode } from './templat
 
 /** Broadcasting changed in opset 7; models older than that mean other things by the same names. */
 const oldestOpset = 7;
+/** Operators that are the same from the first operator set on. */
+const everOps = new Set(['Gather', 'Identity', 'Not', 'Shape', 'Size', 'Transpose']);
 /** Newest operator set of ONNX whose changes to the operators defined here are known. */
 const newestOpset = 28;
 
@@ -51,7 +53,8 @@ function listUnsupported(block: Block, list: UnsupportedOp[]): void {
 /** Why a node cannot be specialized at all; `undefined` when it may be. */
 export function unsupportedReason(node: TemplateNode): string | undefined {
   const { op, domain, opset } = node;
-  if (domain === '' && (opset < oldestOpset || opset > newestOpset)) {
+  const isOld = opset < oldestOpset && !everOps.has(op);
+  if (domain === '' && (isOld || opset > newestOpset)) {
     return `operator set ${opset} is ${opset < oldestOpset ? `older than ${oldestOpset}` : `newer than ${newestOpset}`}`;
   }
   for (const [name, attribute] of node.attributes) {

@@ -31,7 +31,8 @@ function cosineWindow(a: number, b: number, c: number): OpDefinition {
 /** Triangular filters on the mel scale: [spectrogram bins, mel bins]. */
 const melWeightMatrix: OpDefinition = {
   infer(node) {
-    const [bins, length] = [scalarOperand(node, 0), scalarOperand(node, 1)];
+    // All are asked for, not only those that the shape depends on: known operands fold.
+    const [bins, length] = [0, 1, 2, 3, 4].map((index) => scalarOperand(node, index)) as [number, number];
     const shape = [Math.floor(length / 2) + 1, bins];
     return [{ dtype: dtypeAttribute(node, 'output_datatype') ?? 'float32', shape }];
   },

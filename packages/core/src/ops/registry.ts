@@ -12,9 +12,11 @@ import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
 import { normalizationOps, ownNormalizationOps } from './normalization.ts';
 import type { OpDefinition, OpTable } from './op.ts';
+import { fourierOps } from './fourier.ts';
 import { generatorOps } from './generators.ts';
 import { integerOps } from './integer-products.ts';
 import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
+import { optionalOps } from './optional.ts';
 import { onnxAttentionOps } from './onnx-attention.ts';
 import { poolingOps } from './pooling.ts';
 import { reduceOps } from './reduce.ts';
@@ -34,12 +36,14 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
     matmulOps,
     einsumOps,
     elementwiseOps,
+    fourierOps,
     gatherOps,
     generatorOps,
     integerOps,
     quantizeLinearOps,
     rotaryOps,
     movementOps,
+    optionalOps,
     normalizationOps,
     onnxAttentionOps,
     compositeMovementOps,

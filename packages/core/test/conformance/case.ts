@@ -58,9 +58,9 @@ async function runModel(files: CaseFiles, engine: Engine, outcome: Outcome): Pro
       const { dtype, data, shape: own } = declaredAs(reference, shape);
       feeds[name] = Tensor.from(dtype, own, data);
     }
+    const results = await session.run(feeds);
     const plan = await session.plan(feeds);
     outcome.path = pathOf(plan);
-    const results = await session.run(feeds);
     const wrong: string[] = [];
     for (const { name, shape } of session.outputs) {
       const expected = references.get(name);
@@ -113,7 +113,9 @@ export function nameExpanded(outcomes: readonly Outcome[]): void {
 
 function pathOf(plan: Plan): Path {
   if (plan.steps.some(({ kind }) => kind === 'island')) return 'fallback';
-  return plan.steps.length > 0 || plan.inputs.size > 0 ? 'WebGPU kernel' : 'folded';
+  return plan.steps.some(({ phase }) => phase !== 'load') || plan.inputs.size > 0
+    ? 'WebGPU kernel'
+    : 'folded';
 }
 
 function islandReason(plan: Plan): string {

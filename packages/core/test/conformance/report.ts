@@ -12,8 +12,12 @@ interface Row {
 
 const paths: readonly Path[] = ['WebGPU kernel', 'folded', 'fallback'];
 
-/** The page as Markdown. */
-export function report(outcomes: readonly Outcome[]): string {
+/**
+ * The page as Markdown.
+ *
+ * @param reasons in words of ours, by test, why one does not pass
+ */
+export function report(outcomes: readonly Outcome[], reasons: ReadonlyMap<string, string>): string {
   const rows = rowsOf(outcomes);
   const passed = outcomes.filter(({ result }) => result === 'passed');
   const byPath = paths.map((path) => `${passed.filter((o) => o.path === path).length} by ${path}`);
@@ -44,7 +48,7 @@ ${rows.map(printRow).join('\n')}
 
 ## Tests that do not pass
 
-${failures(outcomes)}
+${failures(outcomes, reasons)}
 `;
 }
 
@@ -78,14 +82,14 @@ function untested(rows: readonly Row[]): string[] {
     .toSorted();
 }
 
-function failures(outcomes: readonly Outcome[]): string {
-  const reasons = new Map<string, string[]>();
+function failures(outcomes: readonly Outcome[], known: ReadonlyMap<string, string>): string {
+  const byReason = new Map<string, string[]>();
   for (const { result, reason, test } of outcomes) {
     if (result === 'passed') continue;
-    const tests = reasons.get(reason) ?? [];
-    reasons.set(reason, [...tests, test.replace(/^test_/, '')]);
+    const why = known.get(test) ?? reason;
+    byReason.set(why, [...(byReason.get(why) ?? []), test.replace(/^test_/, '')]);
   }
-  return [...reasons]
+  return [...byReason]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([reason, tests]) => `- ${reason}: ${tests.join(', ')}`)
     .join('\n');
