@@ -59,7 +59,12 @@ export async function requestDevice(
   ) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
   for (const limit of RAISED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
-  const device = await adapter.requestDevice({ label: 'calotype', requiredFeatures, requiredLimits });
+  const device = await adapter
+    .requestDevice({ label: 'calotype', requiredFeatures, requiredLimits })
+    .catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new UnsupportedDeviceError(`The GPU adapter gives no device: ${why}`, 'GPUDevice');
+    });
   return { device, capabilities: capabilitiesOf(device, adapter.info) };
 }
 

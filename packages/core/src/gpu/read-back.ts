@@ -42,6 +42,8 @@ export class ReadBack {
     staging.unmap();
     this.#idle.push(staging);
     if (this.#idle.length > KEPT) this.#idle.shift()!.destroy();
+    // Errors of earlier work arrive as events: what was read may be garbage.
+    await nextTask();
     engine.check();
     return copy;
   }
@@ -60,4 +62,15 @@ export class ReadBack {
     for (const buffer of this.#idle) buffer.destroy();
     this.#idle.length = 0;
   }
+}
+
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
 }
