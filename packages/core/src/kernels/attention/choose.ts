@@ -45,11 +45,15 @@ function matrixShape(problem: AttentionProblem, { limits }: Capabilities): Matri
   return subgroups === undefined ? undefined : { subgroups, tileKeys };
 }
 
-function rowsShape(
-  problem: AttentionProblem,
-  { features, subgroupMinSize, limits }: Capabilities,
-): RowsShape {
+function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsShape {
+  const { features, subgroupMinSize, limits } = capabilities;
   const size = Math.max(problem.headSize, problem.valueSize);
+  if (isProcessor(capabilities)) {
+    // Reads cost more than registers there, and compile time grows with size times rows.
+    const rows = size <= 80 ? 4 : size <= 160 ? 2 : 1;
+    const lanes = features.subgroups && size > 4 ? 2 : 1;
+    return { threads: 32, lanes, rows, tileKeys: size <= 160 ? 16 : 4, subgroups: features.subgroups };
+  }
   const threads = 128;
   // Fewest lanes that leave room for four queries a thread, then as many queries as fit.
   const registers = (lanes: number): number => 8 * Math.ceil(size / 4 / lanes);
