@@ -23,7 +23,6 @@ export type { Capabilities, Precision } from './plan/capabilities.ts';
 export type {
   Dispatch,
   Island,
-  IslandOperator,
   Kernel,
   OperatorCount,
   Plan,

@@ -1,9 +1,9 @@
-import { UnsupportedOpError } from '../errors.ts';
+import { UnsupportedOpError, type UnsupportedOp } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { IslandHost, PreparedIsland } from '../gpu/program.ts';
 import { readTensor } from '../onnx/reader.ts';
 import type { Capabilities } from '../plan/capabilities.ts';
-import type { Island, IslandOperator, Port } from '../plan/plan.ts';
+import type { Island, Port } from '../plan/plan.ts';
 import { bytesOf } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { rawBytes } from '../tensor/tensor.ts';
@@ -36,7 +36,7 @@ export interface IslandRecord {
 
 /** Runs islands with onnxruntime-web. */
 export class OrtIslands implements IslandHost {
-  readonly records: Map<Island, IslandRecord> = new Map();
+  readonly records: WeakMap<Island, IslandRecord> = new WeakMap();
 
   /** @throws UnsupportedOpError when onnxruntime cannot run the island either; source errors; the signal's reason */
   async prepare(island: Island, engine: Engine, signal: AbortSignal | undefined): Promise<PreparedIsland> {
@@ -62,7 +62,7 @@ export class OrtIslands implements IslandHost {
 
 /** Why a group of operators must not run on this GPU in onnxruntime; `undefined` where it may. */
 export function reasonForCpu(
-  operators: readonly IslandOperator[],
+  operators: readonly UnsupportedOp[],
   { features, subgroupMinSize }: Capabilities,
 ): string | undefined {
   const affected = operators.find(({ op }) => subgroupOperators.has(op));
@@ -199,12 +199,9 @@ class OrtIsland implements PreparedIsland {
 function unsupported(island: Island, error: unknown): UnsupportedOpError {
   const why = error instanceof Error ? error.message : String(error);
   return new UnsupportedOpError(
-    island.operators.map(({ op, domain, node, reason }) => ({
-      op,
-      domain,
-      node,
-      opset: 0,
-      reason: `${reason}, and onnxruntime cannot run it either (${why})`,
+    island.operators.map((operator) => ({
+      ...operator,
+      reason: `${operator.reason}, and onnxruntime cannot run it either (${why})`,
     })),
   );
 }

@@ -1,3 +1,4 @@
+import type { UnsupportedOp } from '../errors.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/shape.ts';
@@ -120,19 +121,12 @@ export interface Island {
   weights: Map<string, TensorRef>;
   inputs: Port[];
   outputs: Port[];
-  operators: IslandOperator[];
+  /** What is in it, and why each has no kernel here. */
+  operators: UnsupportedOp[];
 }
 
 /** An input or output of an island's model: row-major from the start of its buffer, in f32, i32 or u32. */
 export interface Port {
   name: string;
   view: TensorView;
-}
-
-export interface IslandOperator {
-  op: string;
-  domain: string;
-  node: string;
-  /** Why it has no kernel here. */
-  reason: string;
 }

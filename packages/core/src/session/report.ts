@@ -1,8 +1,9 @@
+import type { UnsupportedOp } from '../errors.ts';
 import type { IslandRecord, Provider } from '../fallback/islands.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Precision } from '../plan/capabilities.ts';
-import type { IslandOperator, OperatorCount, Plan } from '../plan/plan.ts';
+import type { OperatorCount, Plan } from '../plan/plan.ts';
 
 /** What runs a session's model, and what it costs where that is not this library. */
 export interface SessionReport {
@@ -27,7 +28,7 @@ export interface SessionReport {
 
 export interface IslandReport {
   /** Its operators, and why each has no kernel. */
-  operators: readonly IslandOperator[];
+  operators: readonly UnsupportedOp[];
   /** Where onnxruntime-web runs it: on our GPU buffers, or on the CPU with copies both ways. */
   provider: Provider;
   /** Why it is not on the GPU, where it is not. */
