@@ -19,7 +19,7 @@ const unet = (
   ...(extra.reference && { reference: extra.reference }),
   shapes: {
     sample: [size.batch, 4, size.latent, size.latent],
-    timestep: [],
+    timestep: [size.batch],
     encoder_hidden_states: [size.batch, 77, size.channels],
     ...extra.shapes,
   },

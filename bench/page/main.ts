@@ -99,7 +99,7 @@ function feeds(
       const wanted = scenario.shapes[name];
       if (!wanted || !dtype || dtype === 'string')
         throw new Error(`${scenario.name}: no shape for input '${name}'`);
-      const shape = name === 'timestep' && declared?.length === 1 ? [wanted[0] ?? 1] : wanted;
+      const shape = declared?.length === 0 ? [] : wanted;
       const elements = shape.reduce((product, dim) => product * dim, 1);
       const given = reference?.get(name);
       if (given && given.shape.join() === shape.join() && given.dtype === 'I64') {

@@ -1,6 +1,6 @@
 import type { Capabilities, Precision } from '../../plan/capabilities.ts';
 import type { MatrixTile } from './matrix-layout.ts';
-import { batchSize, multipliedColumns, type GemmProblem } from './problem.ts';
+import { batchSize, multipliedColumns, partialBytes, type GemmProblem } from './problem.ts';
 
 export type MatrixTileName = '128x256' | '128x128' | '128x160' | '64x160' | '64x128' | '64x64';
 
@@ -33,8 +33,11 @@ const ALONE = 0.7;
 /** Cost of the second dispatch of a split product, in multiply-adds of a multiprocessor: 2 µs. */
 const REDUCE_COST = 2.3e6;
 
-/** The same for each element of each slice, written and read as f32 by all multiprocessors. */
-const REDUCE_ELEMENT_COST = 0.005;
+/**
+ * The same for each element of each slice: 8 bytes, written and read as f32, at 4.3 TB/s for the whole card take as long
+ * as 2.2 multiply-adds of one multiprocessor.
+ */
+const REDUCE_ELEMENT_COST = 2.2;
 
 /** Whether products of f16 may run on 16x16 subgroup matrices. */
 export function hasMatrices(
@@ -64,6 +67,7 @@ export function chooseMatrixTile(
     for (const slices of [1, 2, 3, 4, 6, 8]) {
       // A gate needs whole sums; a slice should still be some rounds of work.
       if (slices > 1 && (problem.gate || problem.depth / slices < 4 * tile.tileDepth)) break;
+      if (slices > 1 && partialBytes(problem, slices) > limits.maxStorageBufferBindingSize) break;
       const cost = costOf(problem, tile, speed[name], slices);
       if (cost < best.cost) best = { tile, slices, cost };
     }

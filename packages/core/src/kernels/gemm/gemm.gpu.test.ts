@@ -7,7 +7,8 @@ import { OWN_DOMAIN } from '../../graph/graph.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 import { matrixTiles } from './choose-matrix.ts';
-import { fmaTiles, type GemmChoice } from './choose.ts';
+import { fmaTiles } from './choose-fma.ts';
+import type { GemmChoice } from './choose.ts';
 import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
 
 const engines = new Map<Precision, Engine>();

@@ -128,3 +128,8 @@ export function roundUp(value: number, step: number): number {
 export function range(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
+
+/** Bytes of the sums that `slices` workgroups a tile leave to be added up, in f32. */
+export function partialBytes(problem: GemmProblem, slices: number): number {
+  return 4 * problem.rows * multipliedColumns(problem) * batchSize(problem) * slices;
+}
