@@ -90,9 +90,8 @@ async function findModel(): Promise<Found> {
     folder,
     files,
     model: {
-      id,
-      path: `models/${id}/`,
-      version,
+      // Named by its contents: an address never changes its meaning, whatever caches hold it.
+      path: `models/${id}-${version}/`,
       bytes,
       manifest: trained
         ? { name: 'Pocket', defaults: { steps: 4, guidanceScale: 1 } }

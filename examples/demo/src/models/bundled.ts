@@ -20,11 +20,8 @@ export interface ModelManifest {
 
 /** The model that the build put beside the page. */
 export interface BundledModel {
-  id: string;
-  /** Folder, relative to the page. */
+  /** Folder, relative to the page; another one for every version of the model. */
   path: string;
-  /** Changes with any of its files. */
-  version: string;
   bytes: number;
   /** Said on its behalf where its own folder is silent. */
   manifest: ModelManifest;

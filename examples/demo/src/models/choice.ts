@@ -13,11 +13,8 @@ export const bundled: ModelChoice = { kind: 'bundled', name: bundledModel.manife
 /** What to hand to the runtime. */
 export function sourceOf(choice: ModelChoice): string | Readonly<Record<string, Blob>> {
   switch (choice.kind) {
-    case 'bundled': {
-      const url = new URL(bundledModel.path, document.baseURI);
-      url.searchParams.set('v', bundledModel.version);
-      return url.href;
-    }
+    case 'bundled':
+      return new URL(bundledModel.path, document.baseURI).href;
     case 'url':
       return choice.url;
     case 'files':

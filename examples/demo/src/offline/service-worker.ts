@@ -5,6 +5,8 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 const cacheName = 'calotype-demo';
 const scope = worker.registration.scope;
 const digests = new Map(FILES_OF_THE_BUILD.map(([path, digest]) => [new URL(path, scope).href, digest]));
+const modelIndex = [...digests.keys()].find((url) => url.endsWith('/model_index.json'));
+const modelFolder = modelIndex?.slice(0, -'model_index.json'.length);
 
 /** One entry a file and version, so that a new build fetches only what changed. */
 function keyOf(url: string): string | undefined {
@@ -32,6 +34,7 @@ worker.addEventListener('fetch', (event) => {
   }
   const key = keyOf(url.href);
   if (key) event.respondWith(kept(key, request));
+  else if (modelFolder && url.href.startsWith(modelFolder)) event.respondWith(optional(request));
 });
 
 async function keepAll(): Promise<void> {
@@ -39,11 +42,42 @@ async function keepAll(): Promise<void> {
   for (const url of digests.keys()) {
     const key = keyOf(url)!;
     if (await cache.match(key)) continue;
-    // Revalidated, not reloaded: what the page has just fetched is not fetched again.
-    const response = await fetch(url, { cache: 'no-cache' });
-    if (!response.ok) throw new Error(`${url}: ${response.status}`);
-    await cache.put(key, response);
+    await cache.put(key, await whole(url));
   }
+}
+
+/** Fetches a file. What the page has just fetched of it, in ranges, comes out of the HTTP cache. */
+async function whole(url: string): Promise<Response> {
+  const cached = await fetch(url, { cache: 'no-cache' });
+  const bytes = await cached.arrayBuffer();
+  // A file put together from ranges may come as 206 although all of it was asked for, which a cache would refuse.
+  if (cached.ok && (await digestOf(bytes)) === digests.get(url)) {
+    const type = cached.headers.get('content-type') ?? 'application/octet-stream';
+    return new Response(bytes, { headers: { ...isolation(cached), 'content-type': type } });
+  }
+  const response = await fetch(url, { cache: 'reload' });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return response;
+}
+
+/** A page and its workers stay isolated only while their answers say so. */
+function isolation({ headers }: Response): Record<string, string> {
+  const names = [
+    'cross-origin-opener-policy',
+    'cross-origin-embedder-policy',
+    'cross-origin-resource-policy',
+  ];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = headers.get(name);
+      return value === null ? [] : [[name, value]];
+    }),
+  );
+}
+
+async function digestOf(bytes: ArrayBuffer): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(digest.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 async function dropOld(): Promise<void> {
@@ -64,6 +98,15 @@ async function page(request: Request): Promise<Response> {
   }
   const key = keyOf(`${scope}index.html`);
   return (key && (await caches.match(key))) || Response.error();
+}
+
+/** A file that models may have and this one has not: without a network that is still so, and no failure. */
+async function optional(request: Request): Promise<Response> {
+  try {
+    return await fetch(request);
+  } catch {
+    return new Response(null, { status: 404 });
+  }
 }
 
 async function kept(key: string, request: Request): Promise<Response> {
