@@ -17,6 +17,7 @@ const usage = `usage: npm run bench -- [options]
   --only NAME        only scenarios whose name contains NAME; may be given again
   --runs N           measured runs of each (15)
   --profile          GPU time by kernel too
+  --adapter NAME     name of the results' folder, where the browser does not tell the card's model
   --out DIR          where results go (bench/results)`;
 
 /** The `bench` command. Resolves to its exit code. */
@@ -33,6 +34,7 @@ export async function main(
       only: { type: 'string', multiple: true },
       runs: { type: 'string', default: '15' },
       profile: { type: 'boolean', default: false },
+      adapter: { type: 'string' },
       out: { type: 'string', default: defaults.out },
       help: { type: 'boolean', default: false },
     },
@@ -45,7 +47,8 @@ export async function main(
   const chosen = scenarios.filter(({ name }) => values.only?.some((part) => name.includes(part)) ?? true);
   const rows: Row[] = [];
   let failed = 0;
-  let adapter = 'unknown';
+  let adapter = values.adapter ?? 'unknown';
+  let browser = 'unknown';
   for (const flags of sets) {
     await using host = await hostPages({
       pageDir: defaults.pageDir,
@@ -56,7 +59,8 @@ export async function main(
       const page = await host.open('index.html', (line) => console.error(line));
       try {
         const found = await page.evaluate(() => calotypeBench.adapter());
-        adapter = found.name;
+        adapter = values.adapter ?? found.name;
+        browser = page.context().browser()?.version() ?? browser;
         const precision = (values.precision as Precision | undefined) ?? found.precision;
         const { row, profile } = await page.evaluate(([item, options]) => calotypeBench.run(item, options), [
           scenario,
@@ -73,7 +77,7 @@ export async function main(
       }
     }
   }
-  await save(rows, join(values.out, adapter), adapter);
+  await save(rows, join(values.out, adapter), { adapter, browser: `Chromium ${browser}` });
   return failed > 0 ? 1 : 0;
 }
 
@@ -88,13 +92,17 @@ function describe(row: Row): string {
 }
 
 /** Writes `latest.json`; what was there before stays beside it under the time it was made. */
-async function save(rows: readonly Row[], folder: string, adapter: string): Promise<void> {
+async function save(
+  rows: readonly Row[],
+  folder: string,
+  where: { adapter: string; browser: string },
+): Promise<void> {
   if (rows.length === 0) return;
   await mkdir(folder, { recursive: true });
   const latest = join(folder, 'latest.json');
   const before = await stat(latest).catch(() => undefined);
   if (before)
     await rename(latest, join(folder, `${before.mtime.toISOString().replaceAll(/[:.]/g, '-')}.json`));
-  const report = { made: new Date().toISOString(), adapter, rows };
+  const report = { made: new Date().toISOString(), ...where, rows };
   await writeFile(latest, `${JSON.stringify(report, null, 2)}\n`);
 }
