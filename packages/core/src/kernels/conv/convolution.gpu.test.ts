@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { convReference, convTransposeReference } from '../../../test/reference/conv.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
 import { Engine } from '../../gpu/engine.ts';
+import { fmaTiles } from '../gemm/choose-fma.ts';
+import type { GemmChoice } from '../gemm/choose.ts';
 import { call, input } from '../../graph/expr.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
@@ -169,7 +171,7 @@ function doubled(image: { shape: Shape; data: Float64Array }): { shape: number[]
 }
 
 describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
-  const check = async (op: 'Conv' | 'ConvTranspose', c: Case): Promise<void> => {
+  const check = async (op: 'Conv' | 'ConvTranspose', c: Case, choice?: GemmChoice): Promise<void> => {
     const rank = c.x.length - 2;
     const groups = c.group ?? 1;
     const channels = op === 'Conv' ? c.w[0]! : c.w[1]! * groups;
@@ -201,7 +203,11 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
         inputs: [graph.weight('s', residual)],
       },
     });
-    const { outputs } = await runGraph(graph, y, { engine: engines.get(precision)!, precision });
+    const { outputs } = await runGraph(graph, y, {
+      engine: engines.get(precision)!,
+      precision,
+      tuning: { gemm: (_, rule) => choice ?? rule },
+    });
     const spatial = c.spatial ?? spatialOf(c);
     expect(outputs[0]!.shape).toEqual([c.x[0], channels, ...spatial]);
     const reference = op === 'Conv' ? convReference : convTransposeReference;
@@ -221,4 +227,33 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
   };
   test.each(convCases)('Conv: $name', (c) => check('Conv', c));
   test.each(transposeCases)('ConvTranspose: $name', (c) => check('ConvTranspose', c));
+
+  // Software adapters choose another back end than GPUs: these are what those run.
+  const tiled = convCases.filter(({ name }) =>
+    /multiple of the tile|in fours|from 9 channels|of eight channels|upsampling|channels-last input$/.test(
+      name,
+    ),
+  );
+  test.each(tiled)('Conv in tiles: $name', (c) =>
+    check('Conv', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
+  );
+  test.each(transposeCases.slice(0, 1))('ConvTranspose in tiles: $name', (c) =>
+    check('ConvTranspose', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
+  );
+  const matrix: GemmChoice = {
+    kind: 'matrix',
+    tile: {
+      tileRows: 64,
+      tileColumns: 32,
+      tileDepth: 32,
+      subgroupRows: 32,
+      subgroupColumns: 16,
+      layout: 'kn',
+    },
+    slices: 1,
+    emulated: true,
+  };
+  test.runIf(precision === 'packed-f16').each(tiled)('Conv on emulated matrices: $name', (c) =>
+    check('Conv', c, matrix),
+  );
 });
