@@ -37,7 +37,7 @@ export async function interpret(
     return { dtype: value.dtype, shape: value.shape, data };
   };
   for (const node of graph.nodes) {
-    const inputs = await Promise.all(node.inputs.map((value) => value && read(value)));
+    const inputs = await Promise.all(node.inputs.map(async (value) => value && read(value)));
     let results = compute(node, inputs);
     if (node.epilogue) {
       const output = node.outputs[0]!;

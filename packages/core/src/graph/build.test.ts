@@ -7,7 +7,9 @@ import { printGraph } from './print.ts';
 const x = { name: 'x', dtype: 'float32', shape: [2, 3] } as const;
 const y = { name: 'y', dtype: 'float32' } as const;
 const simple = (nodes: ModelSpec['nodes'], more: ModelSpec = {}): ModelSpec => ({
-  ...{ inputs: [x], outputs: [y], nodes: nodes ?? [] },
+  inputs: [x],
+  outputs: [y],
+  nodes: nodes ?? [],
   ...more,
 });
 
@@ -95,7 +97,11 @@ describe('operators', () => {
 describe('functions', () => {
   const half: ModelSpec['functions'] = [
     {
-      ...{ name: 'Scale', domain: 'f', inputs: ['a'], outputs: ['b'], attributes: ['by'] },
+      name: 'Scale',
+      domain: 'f',
+      inputs: ['a'],
+      outputs: ['b'],
+      attributes: ['by'],
       attributeDefaults: { bias: { float: 0.25 } },
       nodes: [
         node('Constant', '', 'factor', { value_float: { ref: 'by' } }),
@@ -105,11 +111,26 @@ describe('functions', () => {
       ],
     },
     {
-      ...{ name: 'Twice', domain: 'f', inputs: ['a'], outputs: ['b'] },
-      opsets: { '': 17, f: 1 },
+      name: 'Twice',
+      domain: 'f',
+      inputs: ['a'],
+      outputs: ['b'],
+      opsets: {
+        '': 17,
+        f: 1,
+      },
       nodes: [
         node('Scale', 'a', 'inner', { by: { float: 0.5 } }, 'f'),
-        node('Scale', 'inner', 'b', { by: { float: 4 }, bias: { float: 1 } }, 'f'),
+        node(
+          'Scale',
+          'inner',
+          'b',
+          {
+            by: { float: 4 },
+            bias: { float: 1 },
+          },
+          'f',
+        ),
       ],
     },
   ];
@@ -151,7 +172,10 @@ describe('functions', () => {
   test('that grow without bound are refused', async () => {
     // Each of 24 functions calls the next one twice: 2^24 nodes.
     const functions = Array.from({ length: 24 }, (_, i) => ({
-      ...{ name: `F${i}`, domain: 'f', inputs: ['a'], outputs: ['c'] },
+      name: `F${i}`,
+      domain: 'f',
+      inputs: ['a'],
+      outputs: ['c'],
       nodes:
         i === 23
           ? [node('Neg', 'a', 'c')]

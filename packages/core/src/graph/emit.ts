@@ -99,7 +99,7 @@ export class Emitter {
       const present = inputs.filter((tensor) => tensor !== undefined);
       know(node, [evaluate(definition.elementwise(node), present, node.outputs[0]!.shape)]);
     }
-    return Boolean(definition.fold ?? definition.elementwise);
+    return definition.fold !== undefined || definition.elementwise !== undefined;
   }
 
   /** The nodes of a set in the order of the graph. */
@@ -158,7 +158,11 @@ export class Emitter {
       node: (op, inputs, attributes = {}, { domain = '', outputs = 1 } = {}) => {
         const name = `${around.name}/${op}`;
         const parts = {
-          ...{ op, domain, name, inputs: trimmed(inputs), attributes: attributeMap(attributes) },
+          op,
+          domain,
+          name,
+          inputs: trimmed(inputs),
+          attributes: attributeMap(attributes),
           opset: domain === '' ? newestRules : 1,
         };
         return this.emit(

@@ -25,7 +25,10 @@ export class NeedsInputValue extends Error {
 export async function force(
   value: Value,
   emitter: Emitter,
-  { read, refuse }: { read(ref: TensorRef): Promise<Uint8Array>; refuse(reason: string): UnsupportedOpError },
+  {
+    read,
+    refuse,
+  }: { read: (ref: TensorRef) => Promise<Uint8Array>; refuse: (reason: string) => UnsupportedOpError },
 ): Promise<void> {
   const inputs: string[] = [];
   const weights: [Value, TensorRef][] = [];

@@ -59,7 +59,9 @@ export class Inliner {
     for (const [name, ref] of graph.initializers) weights.set(scope.rename(name), ref);
     const block: Block = {
       params: graph.inputs.flatMap(({ name }) => (graph.initializers.has(name) ? [] : [scope.rename(name)])),
-      ...{ nodes: [], weights, results: graph.outputs.map(({ name }) => scope.rename(name)) },
+      nodes: [],
+      weights,
+      results: graph.outputs.map(({ name }) => scope.rename(name)),
     };
     this.#flatten(graph.nodes, scope, block);
     return block;
@@ -139,7 +141,11 @@ export class Inliner {
     this.#flatten(
       called.nodes,
       {
-        ...{ opsets, attributes, prefix, depth: scope.depth + 1, calls: [...scope.calls, called] },
+        opsets,
+        attributes,
+        prefix,
+        depth: scope.depth + 1,
+        calls: [...scope.calls, called],
         rename: (name) => names.get(name) ?? prefix + name,
       },
       into,

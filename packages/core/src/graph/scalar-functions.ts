@@ -2,7 +2,7 @@ import type { ScalarType } from './expr.ts';
 
 /** One function on scalars, in both languages. */
 export interface ScalarFunction {
-  js(...args: number[]): number;
+  js: (...args: number[]) => number;
   /** Expression over vec4 operands. `type` is the type of the result. */
   wgsl(args: string[], type: ScalarType): string;
   /** WGSL functions that the expression calls, each in a text of its own: a shader gets every text once. */

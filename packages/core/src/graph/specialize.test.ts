@@ -155,17 +155,13 @@ describe('values that shapes depend on', () => {
       outputs: [{ name: 'y', dtype: 'float32' }],
       initializers: { two: float32([1], [2]), sixteen: float32([1], [16]), eight: float32([1], [8]) },
       nodes: [
-        ...[
-          node('Log', 'two', 'a'),
-          node('Log', 'sixteen', 'b'),
-          node('Div', 'a b', 'c'),
-          node('Mul', 'c eight', 'd'),
-        ],
-        ...[
-          node('Cast', 'd', 'n', { to: { int: 7 } }),
-          node('Expand', 'x m', 'y'),
-          node('Concat', 'n four', 'm', { axis: { int: 0 } }),
-        ],
+        node('Log', 'two', 'a'),
+        node('Log', 'sixteen', 'b'),
+        node('Div', 'a b', 'c'),
+        node('Mul', 'c eight', 'd'),
+        node('Cast', 'd', 'n', { to: { int: 7 } }),
+        node('Expand', 'x m', 'y'),
+        node('Concat', 'n four', 'm', { axis: { int: 0 } }),
         node('Constant', '', 'four', { value_ints: { ints: [4] } }),
       ],
     });

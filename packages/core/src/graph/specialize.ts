@@ -189,7 +189,11 @@ export async function specialize(
     };
     const inputs = node.inputs.map((name) => (name === '' ? undefined : names.get(name)));
     const results = await unroll({
-      ...{ node, inputs, emitter, know, refuse },
+      node,
+      inputs,
+      emitter,
+      know,
+      refuse,
       run: (body, args) => {
         if (body.params.length < args.length) throw refuse('its body takes less than it is given');
         unrolledNodes += body.nodes.length + 1;

@@ -11,10 +11,10 @@ export interface Unroll {
   inputs: readonly (Value | undefined)[];
   emitter: Emitter;
   /** Runs the body once; gives its results. */
-  run(body: Block, args: readonly Value[]): Promise<Value[]>;
+  run: (body: Block, args: readonly Value[]) => Promise<Value[]>;
   /** The elements of a small value, computed now. */
-  know(value: Value, what: string): Promise<Float64Array>;
-  refuse(reason: string): UnsupportedOpError;
+  know: (value: Value, what: string) => Promise<Float64Array>;
+  refuse: (reason: string) => UnsupportedOpError;
 }
 
 /**

@@ -38,8 +38,8 @@ function sizesOf(node: Node): Sizes {
   const q = shapeByHead(node, 0, 'q_num_heads');
   const [k, v] = [shapeByHead(node, 1, 'kv_num_heads'), shapeByHead(node, 2, 'kv_num_heads')];
   const past = node.inputs[4]?.shape[2] ?? 0;
-  const fits =
-    q[0] === k[0] && q[3] === k[3] && equalShapes(k.slice(0, 3), v.slice(0, 3)) && q[1]! % k[1]! === 0;
+  const divides = (q[1] ?? 0) % (k[1] ?? 0) === 0;
+  const fits = q[0] === k[0] && q[3] === k[3] && equalShapes(k.slice(0, 3), v.slice(0, 3)) && divides;
   const pastFits = [4, 5].every((index) => {
     const earlier = node.inputs[index]?.shape;
     const like = index === 4 ? k : v;
@@ -52,8 +52,14 @@ function sizesOf(node: Node): Sizes {
     });
   }
   return {
-    ...{ batch: q[0]!, heads: q[1]!, keyHeads: k[1]!, queries: q[2]!, past },
-    ...{ keys: k[2]! + past, headSize: q[3]!, valueSize: v[3]! },
+    batch: q[0]!,
+    heads: q[1]!,
+    keyHeads: k[1]!,
+    queries: q[2]!,
+    past,
+    keys: k[2]! + past,
+    headSize: q[3]!,
+    valueSize: v[3]!,
   };
 }
 

@@ -35,8 +35,9 @@ export function headSplit(
   for (const mask of masks) if (mask.scores.length === 4) return [mask.scores[0]!, mask.scores[1]!];
   for (const value of operands) {
     const before = producerOf(graph, value, 'Reshape')?.inputs[0]!.shape;
-    const splits = before?.length === 4 && equalShapes(before.slice(2), value.shape.slice(1));
-    if (splits && before[0]! * before[1]! === scores[0]) return [before[0]!, before[1]!];
+    if (before?.length !== 4 || !equalShapes(before.slice(2), value.shape.slice(1))) continue;
+    const [batch, heads] = before as readonly [number, number, number, number];
+    if (batch * heads === scores[0]) return [batch, heads];
   }
   return [scores[0]!, 1];
 }

@@ -158,9 +158,14 @@ describe('heads', () => {
       model(
         [input('q', B, S, H * D), input('k', B, T, H * D), input('v', B, T, H * D)],
         [
-          ...[...split('q', [0, 2, 1, 3]), ...split('k', [0, 2, 3, 1]), ...split('v', [0, 2, 1, 3])],
-          ...[node('MatMul', 'qt kt', 's'), softmax, node('MatMul', 'p vt', 'o')],
-          ...[node('Transpose', 'o', 'r', perm(0, 2, 1, 3)), node('Reshape', 'r joined', 'y')],
+          ...split('q', [0, 2, 1, 3]),
+          ...split('k', [0, 2, 3, 1]),
+          ...split('v', [0, 2, 1, 3]),
+          node('MatMul', 'qt kt', 's'),
+          softmax,
+          node('MatMul', 'p vt', 'o'),
+          node('Transpose', 'o', 'r', perm(0, 2, 1, 3)),
+          node('Reshape', 'r joined', 'y'),
         ],
         { heads: ints(0, 0, H, D), joined: ints(0, 0, H * D) },
       ),
@@ -184,7 +189,10 @@ describe('heads', () => {
           node('Reshape', 'o back', 'y'),
         ],
         {
-          ...{ fq: ints(-1, S, D), fkT: ints(-1, D, T), fv: ints(-1, T, D), back: ints(B, H, S, D) },
+          fq: ints(-1, S, D),
+          fkT: ints(-1, D, T),
+          fv: ints(-1, T, D),
+          back: ints(B, H, S, D),
         },
       ),
     );
@@ -211,7 +219,8 @@ describe('heads', () => {
           sum,
         ],
         {
-          ...{ tall: ints(B, H, S, T), flat: ints(-1, S, T) },
+          tall: ints(B, H, S, T),
+          flat: ints(-1, S, T),
         },
       ),
     );
@@ -240,11 +249,9 @@ describe('heads', () => {
 
   test('that share keys and values are not repeated', async () => {
     const repeat = (name: string): NodeSpec[] => [
-      ...[
-        node('Unsqueeze', `${name} two`, `${name}u`),
-        node('Expand', `${name}u wide`, `${name}e`),
-        node('Reshape', `${name}e tall`, `${name}r`),
-      ],
+      node('Unsqueeze', `${name} two`, `${name}u`),
+      node('Expand', `${name}u wide`, `${name}e`),
+      node('Reshape', `${name}e tall`, `${name}r`),
     ];
     const graph = await optimised(
       model(
@@ -277,18 +284,22 @@ describe('heads', () => {
 test('an Attention operator does not keep repeated heads and a causal mask', async () => {
   const triangle = Array.from({ length: T * T }, (_, i) => Number(i % T <= Math.floor(i / T)));
   const repeat = (name: string): NodeSpec[] => [
-    ...[
-      node('Unsqueeze', `${name} two`, `${name}u`),
-      node('Expand', `${name}u wide`, `${name}e`),
-      node('Reshape', `${name}e tall`, `${name}r`),
-    ],
+    node('Unsqueeze', `${name} two`, `${name}u`),
+    node('Expand', `${name}u wide`, `${name}e`),
+    node('Reshape', `${name}e tall`, `${name}r`),
   ];
   const spec = model(
     [input('q', B, 6, T, D), input('k', B, 2, T, D), input('v', B, 2, T, D)],
     [...repeat('k'), ...repeat('v'), node('Attention', 'q kr vr mask', 'y')],
     {
-      ...{ two: ints(2), wide: ints(B, 2, 3, T, D), tall: ints(B, 6, T, D) },
-      mask: { dtype: 'bool', dims: [T, T], raw: Uint8Array.from(triangle) },
+      two: ints(2),
+      wide: ints(B, 2, 3, T, D),
+      tall: ints(B, 6, T, D),
+      mask: {
+        dtype: 'bool',
+        dims: [T, T],
+        raw: Uint8Array.from(triangle),
+      },
     },
   );
   const found = attentionIn(await optimised({ ...spec, opsets: { '': 23 } }));

@@ -3,9 +3,9 @@ import { equalShapes } from '../../tensor/shape.ts';
 import { lookup } from '../../ops/registry.ts';
 import type { GraphEditor, NodeContent } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
-import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
-import { producerOf, scalarOf, userOf } from '../match.ts';
-import { combineMasks, isCausal, type Mask } from './attention-mask.ts';
+import { type Node, OWN_DOMAIN } from '../graph.ts';
+import { scalarOf, userOf } from '../match.ts';
+import { combineMasks, isCausal } from './attention-mask.ts';
 import { headSplit, repeatedHeads, toHeads, untransposed } from './attention-heads.ts';
 import type { Pass } from './pass.ts';
 import { parseScores } from './attention-scores.ts';
@@ -69,9 +69,14 @@ function fuse(graph: GraphEditor, softmax: Node): void {
     grouped ? values : toHeads(graph, v, split),
   ];
   const content = {
-    ...{ op: 'Attention', domain: OWN_DOMAIN, name: softmax.name },
+    op: 'Attention',
+    domain: OWN_DOMAIN,
+    name: softmax.name,
     inputs: mask && !causal ? [...inputs, mask] : inputs,
-    attributes: attributeMap({ scale, causal: causal ? 1 : 0 }),
+    attributes: attributeMap({
+      scale,
+      causal: causal ? 1 : 0,
+    }),
   };
   const shape = [batch, heads, query.shape[2]!, v.shape.at(-1)!];
   if (refuses(content)) return;

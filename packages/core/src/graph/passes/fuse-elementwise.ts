@@ -17,8 +17,28 @@ const cheapCalls = 2;
 /** Elements of a tensor so small that a dispatch costs more than reading another operand. */
 const smallSize = 16_384;
 const cheapFunctions = new Set([
-  ...['add', 'sub', 'mul', 'neg', 'min', 'max', 'abs', 'square', 'select', 'not', 'and', 'or', 'xor'],
-  ...['eq', 'lt', 'le', 'gt', 'ge', 'toF32', 'toI32', 'toU32', 'toBool'],
+  'add',
+  'sub',
+  'mul',
+  'neg',
+  'min',
+  'max',
+  'abs',
+  'square',
+  'select',
+  'not',
+  'and',
+  'or',
+  'xor',
+  'eq',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'toF32',
+  'toI32',
+  'toU32',
+  'toBool',
 ]);
 
 /** Merges elementwise nodes into those that use them, so that intermediate results are never stored. */

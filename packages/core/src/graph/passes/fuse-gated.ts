@@ -43,9 +43,13 @@ function fuse(graph: GraphEditor, node: Node, loadTime: LoadTime): void {
   // Which half is activated: 1 is the right one.
   const half = gate.activated === source.order ? 0 : 1;
   graph.redefine(node.outputs[0]!, {
-    ...{ op: 'GatedMatMul', domain: OWN_DOMAIN },
+    op: 'GatedMatMul',
+    domain: OWN_DOMAIN,
     inputs: source.bias ? [source.x, source.weight, source.bias] : [source.x, source.weight],
-    attributes: attributeMap({ activation: gate.activation, gate: half }),
+    attributes: attributeMap({
+      activation: gate.activation,
+      gate: half,
+    }),
   });
 }
 

@@ -31,13 +31,18 @@ function fuse(graph: GraphEditor, norm: Node): void {
   const scale = affine(graph, seen, 'Mul');
   const bias = affine(graph, scale?.result ?? seen, 'Add');
   graph.redefine(bias?.result ?? scale?.result ?? seen, {
-    ...{ op: 'GroupNorm', domain: OWN_DOMAIN, name: norm.name },
+    op: 'GroupNorm',
+    domain: OWN_DOMAIN,
+    name: norm.name,
     inputs: operands(
       graph.reshape(source, seen.shape),
       scale && graph.reshape(scale.parameter, [channels]),
       bias && graph.reshape(bias.parameter, [channels]),
     ),
-    attributes: attributeMap({ groups: groups!, epsilon: floatAttribute(norm, 'epsilon', 1e-5) }),
+    attributes: attributeMap({
+      groups: groups!,
+      epsilon: floatAttribute(norm, 'epsilon', 1e-5),
+    }),
   });
 }
 

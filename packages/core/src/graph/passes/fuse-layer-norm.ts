@@ -34,9 +34,13 @@ function fuse(graph: GraphEditor, meanOfSquares: Node): void {
     graph.constant(new Array<number>(size).fill(1), [size], x.dtype, `${result.name}/ones`);
   const parameter = (value: Value | undefined): Value[] => (value ? [graph.reshape(value, [size])] : []);
   graph.redefine(result, {
-    ...{ op: source ? 'LayerNormalization' : 'RMSNormalization', name: meanOfSquares.name },
+    op: source ? 'LayerNormalization' : 'RMSNormalization',
+    name: meanOfSquares.name,
     inputs: [x, ...(scale ? parameter(scale.parameter) : [ones()]), ...parameter(bias?.parameter)],
-    attributes: attributeMap({ axis: -1, epsilon: epsilon.found }),
+    attributes: attributeMap({
+      axis: -1,
+      epsilon: epsilon.found,
+    }),
   });
 }
 

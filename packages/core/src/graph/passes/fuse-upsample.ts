@@ -1,5 +1,4 @@
 import { stringAttribute } from '../../ops/operands.ts';
-import type { GraphEditor } from '../edit.ts';
 import type { Node } from '../graph.ts';
 import { producerOf } from '../match.ts';
 import type { Pass } from './pass.ts';
