@@ -373,7 +373,55 @@ const quantized: OperatorCase[] = [
   },
 ];
 
-const suites = { normalization, groups, activations, linear, attention, quantized };
+const input = (operand: CaseOperand): CaseOperand => ({ ...operand, weight: false });
+const integers: OperatorCase[] = [
+  {
+    name: 'pads, strides, zero points',
+    op: 'ConvInteger',
+    domain: '',
+    operands: [
+      input(bytes('uint8', [2, 16, 9, 8], 1)),
+      bytes('uint8', [24, 16, 3, 3], 2),
+      ...[input(bytes('uint8', [], 3)), bytes('uint8', [], 4)],
+    ],
+    attributes: { pads: { ints: [1, 1, 1, 1] }, strides: { ints: [2, 1] } },
+    outputs: ['int32'],
+  },
+  {
+    name: 'larger than a tile',
+    op: 'MatMulInteger',
+    domain: '',
+    operands: [
+      input(bytes('uint8', [2, 33, 160], 1)),
+      bytes('uint8', [160, 70], 2),
+      ...[input(bytes('uint8', [], 3)), bytes('uint8', [], 4)],
+    ],
+    outputs: ['int32'],
+  },
+  {
+    name: 'many elements',
+    op: 'DynamicQuantizeLinear',
+    domain: '',
+    operands: [float(3, 40, 50)],
+    outputs: ['uint8', 'float32', 'uint8'],
+  },
+  {
+    name: 'along an axis',
+    op: 'DequantizeLinear',
+    domain: '',
+    operands: [bytes('int8', [3, 5, 4], 1), weight(5), bytes('int8', [5], 2)],
+    attributes: { axis: { int: 1 } },
+  },
+  {
+    name: 'last block hangs over',
+    op: 'DequantizeLinear',
+    domain: '',
+    operands: [bytes('int8', [3, 7, 4], 1), weight(3, 3, 4), bytes('int8', [3, 3, 4], 2)],
+    attributes: { axis: { int: 1 }, block_size: { int: 3 } },
+  },
+];
+
+const suites = { normalization, groups, activations, linear, attention, quantized, integers };
 for (const [suite, cases] of Object.entries(suites)) {
   describe(suite, () => {
     let engine: Engine;
