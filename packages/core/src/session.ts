@@ -91,6 +91,8 @@ export async function createSession(source: ModelSource, options: SessionOptions
   }
   try {
     const engine = await Engine.create(precision ? { precision } : {});
+    if (signal?.aborted) engine.dispose();
+    signal?.throwIfAborted();
     return new Session(model, template, engine, options);
   } catch (error) {
     const mayGoOn = error instanceof UnsupportedDeviceError && error.missing !== 'shader-f16';
@@ -224,7 +226,10 @@ export class Session {
     );
   }
 
-  /** Gives back all memory but that of tensors handed out. Runs under way reject. Idempotent. */
+  /**
+   * Gives back all memory but that of tensors handed out; with an engine of its own, theirs too. Runs under way reject.
+   * Idempotent.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -3,6 +3,7 @@ import { float32, int64, model, type ModelSpec } from '../../test/onnx-writer.ts
 import { addAndMultiply, GatedSource, storeOf, twoProducts } from '../../test/tiny-models.ts';
 import {
   createSession,
+  DeviceLostError,
   Engine,
   ortIsLoaded,
   setOrtAssets,
@@ -97,6 +98,25 @@ describe('operators without kernels', () => {
     await expect(session.run({ x: floats([1, 3], [1, 2, 3]) })).rejects.toThrow(/nowhere|Bogus/);
     using next = await createSession(model(addAndMultiply), { engine });
     (await next.run({ x: floats([1, 3], [1, 2, 3]) }))['y']!.dispose();
+  });
+});
+
+describe('a device that is lost', () => {
+  test('takes its islands with it, and only those', async () => {
+    const doomed = await Engine.create({ precision: 'f32' });
+    using lost = await createSession(model(determinant), { engine: doomed });
+    using session = await createSession(model(determinant), { engine });
+    (await lost.run({ x: matrices() }))['y']!.dispose();
+    const running = lost.run({ x: matrices() });
+    doomed.device.destroy();
+    // It may have been quick enough.
+    const [result] = await Promise.allSettled([running]);
+    if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(DeviceLostError);
+    await expect(lost.run({ x: matrices() })).rejects.toThrow(DeviceLostError);
+    expectClose(await (await session.run({ x: matrices() }))['y']!.data(), [-7, 121]);
+    using next = await createSession(model(determinant), { precision: 'f32' });
+    expectClose(await (await next.run({ x: matrices() }))['y']!.data(), [-7, 121]);
+    expect(next.report().islands[0]!.provider).toBe('webgpu');
   });
 });
 
