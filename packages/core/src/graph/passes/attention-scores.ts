@@ -1,4 +1,4 @@
-import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import { equalShapes, type Shape } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import type { Node, Value } from '../graph.ts';
 import { eitherOrder, producerOf, scalarOf } from '../match.ts';
@@ -25,7 +25,7 @@ export function parseScores(graph: GraphEditor, value: Value): Scores | undefine
     }
     case 'Reshape':
       // Heads that are part of the batch get an axis of their own where the mask is added.
-      return sizeOf(node.inputs[0]!.shape.slice(-2)) === sizeOf(value.shape.slice(-2))
+      return equalShapes(node.inputs[0]!.shape.slice(-2), value.shape.slice(-2))
         ? parseScores(graph, node.inputs[0]!)
         : undefined;
     case 'Add': {

@@ -7,7 +7,8 @@ import type { Node, Value } from '../graph.ts';
 import { isElementwise } from './fuse-elementwise.ts';
 import type { Pass } from './pass.ts';
 
-/** With two operands, a bias and the result this makes the 8 storage buffers that WebGPU promises to a shader. */
+/** Storage buffers that WebGPU promises to a shader. */
+const maxBuffers = 8;
 const maxOperands = 4;
 const maxCalls = 80;
 
@@ -36,13 +37,19 @@ function hostOf(graph: GraphEditor, value: Value, node: Node): Node | undefined 
   return fits && graph.soleUser(value) === node ? host : undefined;
 }
 
+/** Operands that an epilogue may have beside those of the node, its result and the statistics of a norm. */
+function operandLimit(host: Node): number {
+  const own = host.inputs.filter((value) => value !== undefined).length;
+  return Math.min(maxOperands, maxBuffers - own - 2);
+}
+
 function absorb(graph: GraphEditor, host: Node, node: Node, value: Value): boolean {
   const { expr } = node;
   const own = node.inputs.indexOf(value);
   const before = host.epilogue ?? { expr: input(0), inputs: [] };
   const more = node.inputs.filter((operand) => operand !== undefined && operand !== value) as Value[];
   const inputs = [...new Set([...before.inputs, ...more])];
-  if (!expr || expr.type !== 'f32' || inputs.length > maxOperands) return false;
+  if (!expr || expr.type !== 'f32' || inputs.length > operandLimit(host)) return false;
   if ((countReads(expr).get(own) ?? 0) * countCalls(before.expr) + countCalls(expr) > maxCalls) return false;
   let readsAsFloat = true;
   const fused = substitute(expr, (e) => {

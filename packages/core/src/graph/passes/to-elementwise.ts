@@ -14,7 +14,9 @@ export const toElementwise: Pass = {
   run(graph) {
     for (const node of graph.nodes()) {
       if (node.domain === OWN_DOMAIN && node.op === 'Elementwise') continue;
-      const expr = lookup(node.domain, node.op)?.elementwise?.(node);
+      const definition = lookup(node.domain, node.op);
+      // What no kernel runs stays ONNX, for the fallback.
+      const expr = definition?.refuse?.(node) === undefined ? definition?.elementwise?.(node) : undefined;
       if (expr && node.outputs.length === 1) convert(graph, node, expr);
     }
   },
