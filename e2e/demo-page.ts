@@ -1,4 +1,4 @@
-import type { Locator, Page } from 'playwright/test';
+import { expect, type Locator, type Page } from 'playwright/test';
 
 /** The tiny model of random weights, at its smallest and quickest. */
 export const tinyModel = '/#model=/models/tiny-sd/&size=64x64&steps=2&g=1';
@@ -26,6 +26,15 @@ export class DemoPage {
     this.timings = stage.locator('.timings');
     this.prints = stage.locator('img');
     this.history = page.getByRole('region', { name: 'History' });
+  }
+
+  /** Waits for that many prints; trouble ends the waiting, with what the page says of it. */
+  async printed(count: number, timeout = 100_000): Promise<void> {
+    await this.prints
+      .nth(count - 1)
+      .or(this.trouble)
+      .waitFor({ timeout });
+    expect(await this.trouble.allTextContents()).toEqual([]);
   }
 
   /** Opens the settings unless they are. */

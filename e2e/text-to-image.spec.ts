@@ -23,7 +23,7 @@ test('makes a picture with the keyboard alone', async () => {
   await page.keyboard.press('Enter');
   await expect(demo.progress).toBeVisible();
   await expect(demo.stop).toBeVisible();
-  await expect(demo.prints).toHaveCount(1, { timeout: 100_000 });
+  await demo.printed(1);
   await expect(demo.prints).toHaveAccessibleName(/Picture made by .+ for “a red panda”/);
   await expect(demo.timings).toContainText(/Prompt.*Denoising.*Decoding.*In all/s);
   await expect(demo.timings).toContainText(/On .*swiftshader.*, (f32|packed-f16|f16)/i);
@@ -55,7 +55,7 @@ test('replay gives the same picture', async () => {
   const before = await demo.fingerprint();
   await page.getByRole('button', { name: 'Replay' }).click();
   await expect(demo.stop).toBeVisible();
-  await expect(demo.prints).toHaveCount(1, { timeout: 60_000 });
+  await demo.printed(1);
   expect(await demo.fingerprint()).toBe(before);
   await expect(demo.history.getByRole('img')).toHaveCount(2);
 });
@@ -70,14 +70,14 @@ test('a run is stopped, and the next one works', async () => {
   await expect(demo.prints).toHaveCount(0);
   await demo.setSteps(1);
   await demo.prompt.press('Enter');
-  await expect(demo.prints).toHaveCount(1, { timeout: 60_000 });
+  await demo.printed(1);
 });
 
 test('a grid of four has four seeds', async () => {
   await page.getByLabel('Pictures').selectOption('4');
   await page.getByLabel('Seed').fill('7');
   await demo.prompt.press('Enter');
-  await expect(demo.prints).toHaveCount(4, { timeout: 100_000 });
+  await demo.printed(4);
   await expect(demo.timings).toBeVisible();
   await page.getByRole('button', { name: 'Picture 3, seed 9' }).click();
   await expect(page.locator('.seed')).toHaveText('9');
@@ -104,6 +104,15 @@ test('axe finds no fault, light or dark, dialogs included', async () => {
   await expect(page.getByRole('dialog')).toContainText('The model:');
   expect(await accessibilityFaults(page)).toEqual([]);
   await page.keyboard.press('Escape');
+});
+
+test('history and the last prompt survive a reload', async () => {
+  await page.reload();
+  await expect(demo.prompt).toHaveValue('a red panda');
+  // One picture, its replay, the one after the stop, and the grid.
+  await expect(demo.history.getByRole('img')).toHaveCount(7);
+  await demo.history.getByRole('button').last().click();
+  await expect(demo.prints).toHaveAccessibleName(/a red panda/);
 });
 
 test('a broken model is told of, and the page goes on', async () => {
