@@ -33,6 +33,8 @@ interface Case {
   rows?: Partial<RowsShape>;
   /** On emulated subgroup matrices. */
   matrix?: MatrixAttentionShape;
+  /** By two products, so many queries at a time. */
+  scores?: number;
   /** Later keys fit far better than the first, beyond what weights relative to those can hold. */
   rising?: boolean;
 }
@@ -92,7 +94,7 @@ const cases: Case[] = [
     name: 'matrices, odd sizes',
     q: [1, 1, 19, 7],
     keys: 21,
-    values: 20,
+    values: 18,
     matrix: { subgroups: 1, tileKeys: 16 },
   },
   { name: 'matrices, causal', q: [1, 2, 50, 16], causal: true, matrix: { subgroups: 2, tileKeys: 16 } },
@@ -117,6 +119,16 @@ const cases: Case[] = [
     rising: true,
     matrix: { subgroups: 1, tileKeys: 32 },
   },
+  { name: 'scores, some queries at a time', q: [2, 4, 21, 16], keyHeads: 2, keys: 30, scores: 8 },
+  { name: 'scores, causal', q: [1, 2, 21, 16], causal: true, scores: 8 },
+  {
+    name: 'scores, masked rows',
+    q: [2, 2, 20, 16],
+    keys: 24,
+    mask: { shape: [2, 1, 20, 24], kind: 'infinite' },
+    scores: 20,
+  },
+  { name: 'scores, odd values', q: [1, 2, 10, 7], keys: 13, values: 5, scores: 4 },
 ];
 
 function maskData(shape: Shape, kind: 'float' | 'bool' | 'lowest' | 'infinite'): Float64Array {
@@ -230,7 +242,8 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   });
 });
 
-function override(rule: AttentionChoice, { rows, matrix }: Case): AttentionChoice {
+function override(rule: AttentionChoice, { rows, matrix, scores }: Case): AttentionChoice {
+  if (scores) return { kind: 'scores', shape: { rows: scores } };
   if (matrix) return { kind: 'matrix', shape: { ...matrix, emulated: true } };
   return rows && rule.kind === 'rows' ? { kind: 'rows', shape: { ...rule.shape, ...rows } } : rule;
 }

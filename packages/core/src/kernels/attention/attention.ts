@@ -5,6 +5,7 @@ import { elementwise } from '../elementwise/elementwise.ts';
 import { chooseAttention } from './choose.ts';
 import { matrixAttention } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
+import { scoresAttention } from './scores.ts';
 import { rowsKernel } from './rows.ts';
 
 /** Emits attention. Values whose size is no multiple of four go through padded memory. */
@@ -32,7 +33,15 @@ export function attention(lowering: Lowering, problem: AttentionProblem): void {
 function dispatchAttention(lowering: Lowering, problem: AttentionProblem): void {
   const rule = chooseAttention(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.attention?.(problem, rule) ?? rule;
-  lowering.dispatch(
-    choice.kind === 'matrix' ? matrixAttention(problem, choice.shape) : rowsKernel(problem, choice.shape),
-  );
+  switch (choice.kind) {
+    case 'rows':
+      lowering.dispatch(rowsKernel(problem, choice.shape));
+      break;
+    case 'matrix':
+      lowering.dispatch(matrixAttention(problem, choice.shape));
+      break;
+    case 'scores':
+      scoresAttention(lowering, problem, choice.shape);
+      break;
+  }
 }

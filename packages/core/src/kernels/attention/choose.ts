@@ -2,11 +2,14 @@ import { isProcessor, type Capabilities, type Precision } from '../../plan/capab
 import { hasMatrices } from '../gemm/choose-matrix.ts';
 import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
+import { scoresShape, type ScoresShape } from './scores.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
 
 /** How attention is computed. */
 export type AttentionChoice =
-  { kind: 'rows'; shape: RowsShape } | { kind: 'matrix'; shape: MatrixAttentionShape };
+  | { kind: 'rows'; shape: RowsShape }
+  | { kind: 'matrix'; shape: MatrixAttentionShape }
+  | { kind: 'scores'; shape: ScoresShape };
 
 /** Registers that a thread may spend on queries and results; more would spill or leave too few threads. */
 const REGISTERS = 136;
@@ -21,16 +24,21 @@ export function chooseAttention(
 ): AttentionChoice {
   const matrix = hasMatrices(capabilities, precision) ? matrixShape(problem, capabilities) : undefined;
   if (matrix) return { kind: 'matrix', shape: matrix };
+  const size = Math.max(problem.headSize, problem.valueSize);
+  // Registers end there. On processors it is compile time that grows with the size.
+  if (size > (isProcessor(capabilities) ? 80 : LARGEST_FLASH_HEAD)) {
+    return { kind: 'scores', shape: scoresShape(problem, capabilities.limits.maxStorageBufferBindingSize) };
+  }
   return { kind: 'rows', shape: rowsShape(problem, capabilities) };
 }
 
 /** Larger heads leave no registers for the results. */
-const MATRIX_HEAD_SIZE = 160;
+const LARGEST_FLASH_HEAD = 160;
 
 function matrixShape(problem: AttentionProblem, { limits }: Capabilities): MatrixAttentionShape | undefined {
   const { queries, keys, heads, batch, headSize, valueSize } = problem;
   const size = Math.max(headSize, valueSize);
-  if (size > MATRIX_HEAD_SIZE || queries < 16) return undefined;
+  if (size > LARGEST_FLASH_HEAD || queries < 16) return undefined;
   // Text of 77 tokens: five tiles of 16 waste less than three of 32.
   const tileKeys = keys <= 128 ? 16 : 32;
   // Measured best where there is work for all: small heads want many subgroups to share a tile of keys.
@@ -49,10 +57,9 @@ function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsS
   const { features, subgroupMinSize, limits } = capabilities;
   const size = Math.max(problem.headSize, problem.valueSize);
   if (isProcessor(capabilities)) {
-    // Reads cost more than registers there, and compile time grows with size times rows.
-    const rows = size <= 80 ? 4 : size <= 160 ? 2 : 1;
+    // Reads cost more than registers there.
     const lanes = features.subgroups && size > 4 ? 2 : 1;
-    return { threads: 32, lanes, rows, tileKeys: size <= 160 ? 16 : 4, subgroups: features.subgroups };
+    return { threads: 32, lanes, rows: 4, tileKeys: 16, subgroups: features.subgroups };
   }
   const threads = 128;
   // Fewest lanes that leave room for four queries a thread, then as many queries as fit.

@@ -80,6 +80,8 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
   const each = (count: number, text: (i: number) => string, separator = '\n    '): string =>
     Array.from({ length: count }, (_, i) => text(i)).join(separator);
 
+  // Values of odd sizes are stored in groups of four (see `attention`).
+  const storedValue = Math.ceil(valueSize / 4) * 4;
   const headMatrices = head / 16;
   const valueMatrices = value / 16;
   const weightGroups = tileKeys / 8;
@@ -210,8 +212,8 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
       let r = e / ${count * 4}u;
       let group = e % ${count * 4}u;
       let d = ${first * 16}u + group * 4u;
-      if (row0 + r < params.queries && d < ${valueSize}u) {
-        put(((b * params.queries + row0 + r) * params.heads + h) * ${valueSize}u + d, factors[subgroup * 16u + r] * bitcast<vec4f>(scores[subgroup][r * ${scorePitch}u + group]));
+      if (row0 + r < params.queries && d < ${storedValue}u) {
+        put(((b * params.queries + row0 + r) * params.heads + h) * ${storedValue}u + d, factors[subgroup * 16u + r] * bitcast<vec4f>(scores[subgroup][r * ${scorePitch}u + group]));
       }
     }`,
     false,

@@ -66,7 +66,8 @@ export function chooseMatrixTile(
     if (name === '128x256' && limits.maxComputeInvocationsPerWorkgroup < 256) continue;
     for (const slices of [1, 2, 3, 4, 6, 8]) {
       // A gate needs whole sums; a slice should still be some rounds of work.
-      if (slices > 1 && (problem.gate || problem.depth / slices < 4 * tile.tileDepth)) break;
+      if (slices > 1 && (problem.gate || problem.output.part || problem.depth / slices < 4 * tile.tileDepth))
+        break;
       if (slices > 1 && partialBytes(problem, slices) > limits.maxStorageBufferBindingSize) break;
       const cost = costOf(problem, tile, speed[name], slices);
       if (cost < best.cost) best = { tile, slices, cost };

@@ -22,7 +22,7 @@ export function chooseGemm(
   precision: Precision,
 ): GemmChoice {
   const rowsOfB = problem.b.kind === 'weight' || problem.b.layout === 'kn';
-  if (rowsOfB && isProcessor(capabilities)) return { kind: 'direct', tile: directTile(problem) };
+  if (isProcessor(capabilities)) return { kind: 'direct', tile: directTile(problem) };
   if (rowsOfB && problem.rows <= GEMV_ROWS) return { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } };
   const columns = multipliedColumns(problem);
   // Rows of 9 elements and the like are gathered one by one: that does not feed matrices.

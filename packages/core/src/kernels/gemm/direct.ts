@@ -19,7 +19,6 @@ export interface DirectTile {
   rowLanes: number;
 }
 
-/** B is `kn`. */
 export function directKernel(
   problem: GemmProblem,
   b: PreparedB,
@@ -39,6 +38,20 @@ export function directKernel(
   // A gate wants pairs of neighbours in one thread.
   const group = (j: number): string =>
     problem.gate ? `(x * ${groups.length}u + ${j}u)` : `(x + ${j * lanes}u)`;
+  // Rows of B give four columns of one depth, columns of B four depths of one column.
+  const multiply = range(4)
+    .map((e) =>
+      b.layout === 'kn'
+        ? `{
+      ${groups.map((j) => `let b${j} = b_load4(batch, k + ${e}u, s${j});`).join(' ')}
+      ${rows.map((r) => groups.map((j) => `c${r}_${j} += a${r}[${e}] * b${j};`).join(' ')).join('\n      ')}
+    }`
+        : `{
+      ${groups.map((j) => `let b${j} = b_load4(batch, k, s${j} + ${e}u);`).join(' ')}
+      ${rows.map((r) => groups.map((j) => `c${r}_${j}[${e}] += dot(a${r}, b${j});`).join(' ')).join('\n      ')}
+    }`,
+    )
+    .join('\n    ');
   const body = `
 ${storeCode(problem, partial)}
 @compute @workgroup_size(${lanes * rowLanes})
@@ -58,14 +71,7 @@ ${tileOrder()}
   for (var k = 0u; k < params.depth; k += 4u) {
     let step = a_step(k);
     ${rows.map((r) => `let a${r} = a_load4(r${r}, step, 0u);`).join('\n    ')}
-    ${range(4)
-      .map(
-        (e) => `{
-      ${groups.map((j) => `let b${j} = b_load4(batch, k + ${e}u, s${j});`).join(' ')}
-      ${rows.map((r) => groups.map((j) => `c${r}_${j} += a${r}[${e}] * b${j};`).join(' ')).join('\n      ')}
-    }`,
-      )
-      .join('\n    ')}
+    ${multiply}
   }
   // In a loop, so that the epilogue is compiled once.
   var results = array<vec4f, ${threadRows * groups.length}>(${rows.flatMap((r) => groups.map((j) => `c${r}_${j}`)).join(', ')});
@@ -83,7 +89,7 @@ ${tileOrder()}
   }
 }`;
   return {
-    name: `${problem.name}_direct_${threadRows}x${threadColumns}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_direct_${threadRows}x${threadColumns}${problem.gate ? '_gated' : ''}${b.layout === 'nk' ? '_nk' : ''}${partial ? '_partial' : ''}`,
     inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {

@@ -54,7 +54,7 @@ fn gated(a: vec4f, b: vec4f, n: u32) -> vec4f {
 /** `fn put(slice, batch, m, n, v)`: stores four neighbouring results, finished or as partial sums. */
 export function storeCode(problem: GemmProblem, partial: PartialSums | undefined): string {
   const inside = `if (m >= params.rows || n >= params.columns) { return; }
-  let i = batch * params.y_batch + m * params.y_pitch + n;`;
+  let i = ${problem.output.part ? 'params.y_offset + ' : ''}batch * params.y_batch + m * params.y_pitch + n;`;
   return `fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
   ${inside}
   ${partial ? 'Y_store4(slice * params.y_slice + i, v);' : 'Y_store4(i, epilogue(v, i));'}
@@ -72,6 +72,7 @@ export function outputParams(problem: GemmProblem, partial: PartialSums | undefi
   return {
     y_pitch: u32(pitch),
     y_batch: u32(batchStride),
+    ...(problem.output.part ? { y_offset: u32(problem.output.part.offset) } : {}),
     ...(partial ? { y_slice: u32(partialElements(problem)) } : {}),
   };
 }
