@@ -217,10 +217,8 @@ export class PlanBuilder implements Lowering {
     }
     const buffer = this.buffers[final.buffer]!;
     buffer.content = { kind: 'output', name: value.name };
-    // The caller's memory is written at every run, also with what is known earlier.
+    // The caller's memory is written at every run, also with what is known earlier (`settlePhases`).
     buffer.phase = 'run';
-    for (const step of this.steps)
-      if (step.kind === 'dispatch' && step.buffers.at(-1) === final.buffer) step.phase = 'run';
     return final;
   }
 

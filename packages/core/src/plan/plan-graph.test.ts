@@ -72,6 +72,40 @@ describe('planGraph', () => {
     `);
   });
 
+  test('steps that write one buffer share a phase', () => {
+    // The data are known at load; updating a copy of them at every run would pile up.
+    const graph = new TestGraph();
+    const data = graph.weight('data', tensor([8]));
+    const indices = graph.constant([2, 5], [2, 1], 'int64');
+    const updates = graph.input('updates', tensor([2]));
+    const [changed] = graph.node('ScatterND', [data, indices, updates], { reduction: 'add' });
+    graph.graph.outputs = [add(graph, changed!, changed!)];
+    const plan = planGraph(graph.graph, { capabilities: capabilities(), precision: 'f32' });
+    const writers = new Map<number, Set<string>>();
+    for (const step of plan.steps) {
+      if (step.kind !== 'dispatch') continue;
+      step.buffers.forEach((id, i) => {
+        if (step.kernel.bindings[i] === 'write')
+          writers.set(id, (writers.get(id) ?? new Set()).add(step.phase));
+      });
+    }
+    for (const phases of writers.values()) expect(phases.size).toBe(1);
+    const updated = plan.steps.filter((step) => step.phase === 'run').length;
+    expect(updated).toBeGreaterThanOrEqual(2);
+  });
+
+  test('a result known at load is written to the caller at every run', () => {
+    const graph = new TestGraph();
+    graph.graph.outputs = [add(graph, graph.weight('v', tensor([8])), graph.weight('w', tensor([8])))];
+    const { steps, outputs, buffers } = planGraph(graph.graph, {
+      capabilities: capabilities(),
+      precision: 'f32',
+    });
+    const [output] = [...outputs.values()];
+    expect(buffers[output!.buffer]!.content.kind).toBe('output');
+    expect(steps.map(({ phase }) => phase)).toEqual(['load', 'run']);
+  });
+
   test('names the tensor that is too large for one buffer', () => {
     const graph = new TestGraph();
     graph.graph.outputs = [add(graph, graph.input('x', tensor([64])), graph.input('y', tensor([64, 1])))];

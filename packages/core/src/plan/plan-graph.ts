@@ -8,9 +8,11 @@ import { PlanBuilder, type BuilderOptions } from './builder.ts';
 import { bordersOf, islandModel } from './island-model.ts';
 import { buffersOf, planMemory, type MemoryPlan } from './memory.ts';
 import { partition, type IslandNodes, type Section } from './partition.ts';
-import type { OperatorCount, Phase, Plan, Step, Storage, TensorView } from './plan.ts';
+import type { BufferId, OperatorCount, Phase, Plan, Step, Storage, TensorView } from './plan.ts';
 import { splitExpr } from './split-expr.ts';
 import { denseOrder, rowMajor, type Order } from './view.ts';
+
+const order: readonly Phase[] = ['load', 'request', 'run'];
 
 export interface PlanOptions extends BuilderOptions {
   /** Whether nodes without kernels may become islands. Otherwise they are refused. */
@@ -39,7 +41,7 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
   const outputs = new Map<string, TensorView>();
   for (const value of graph.outputs) outputs.set(value.name, builder.output(value));
 
-  const order: readonly Phase[] = ['load', 'request', 'run'];
+  settlePhases(builder);
   const steps = order.flatMap((phase) => builder.steps.filter((step) => step.phase === phase));
   const memory = planMemory(builder.buffers, needed(steps, builder));
   checkSizes(builder, memory);
@@ -62,6 +64,35 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
     ),
     intermediateBytes: memory.intermediateBytes,
     operators: countOperators(sections),
+  };
+}
+
+/** Several steps may write one buffer (a copy, then an update of it): they belong to the latest phase of any of them. */
+function settlePhases({ steps, buffers }: PlanBuilder): void {
+  for (let isSettled = false; !isSettled;) {
+    isSettled = true;
+    for (const step of steps) {
+      const { reads, writes } = accessOf(step);
+      const phases = [step.phase, ...[...reads, ...writes].map((id) => buffers[id]!.phase)];
+      const latest = order[Math.max(...phases.map((phase) => order.indexOf(phase)))]!;
+      if (latest !== step.phase || writes.some((id) => buffers[id]!.phase !== latest)) isSettled = false;
+      step.phase = latest;
+      for (const id of writes) buffers[id]!.phase = latest;
+    }
+  }
+}
+
+function accessOf(step: Step): { reads: BufferId[]; writes: BufferId[] } {
+  if (step.kind === 'dispatch') {
+    const { buffers, kernel } = step;
+    return {
+      reads: buffers.filter((_, i) => kernel.bindings[i] === 'read'),
+      writes: buffers.filter((_, i) => kernel.bindings[i] === 'write'),
+    };
+  }
+  return {
+    reads: step.inputs.map(({ view }) => view.buffer),
+    writes: step.outputs.map(({ view }) => view.buffer),
   };
 }
 
@@ -181,13 +212,7 @@ function needed(steps: readonly Step[], builder: PlanBuilder): Step[] {
   });
   const kept: Step[] = [];
   for (const step of steps.toReversed()) {
-    const [reads, writes] =
-      step.kind === 'dispatch'
-        ? [
-            step.buffers.filter((_, i) => step.kernel.bindings[i] === 'read'),
-            step.buffers.filter((_, i) => step.kernel.bindings[i] === 'write'),
-          ]
-        : [step.inputs.map(({ view }) => view.buffer), step.outputs.map(({ view }) => view.buffer)];
+    const { reads, writes } = accessOf(step);
     if (!writes.some((id) => live.has(id))) continue;
     for (const id of reads) live.add(id);
     kept.push(step);
