@@ -121,7 +121,7 @@ const dequantizeBlocks: OpDefinition = {
 const unpackNibbles: OpDefinition = {
   infer(node) {
     const { shape } = operand(node, 0);
-    return [{ dtype: 'uint4', shape: shape.with(-1, 2 * shape.at(-1)!) }];
+    return [{ dtype: 'uint4', shape: [...shape.slice(0, -1), 2 * shape.at(-1)!] }];
   },
   lower(node, lowering) {
     const [result] = node.outputs;
@@ -143,7 +143,7 @@ const gatherBlockQuantized: OpDefinition = {
       describe(node),
     );
     if (axis === quantized) throw unsupported(node, 'gathers along the axis of its blocks');
-    const wide = isPacked(node) ? data.shape.with(-1, 2 * data.shape.at(-1)!) : data.shape;
+    const wide = isPacked(node) ? [...data.shape.slice(0, -1), 2 * data.shape.at(-1)!] : data.shape;
     return [{ dtype: scales.dtype, shape: wide.toSpliced(axis, 1, ...indices.shape) }];
   },
   expand(node, build) {

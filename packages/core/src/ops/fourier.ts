@@ -45,7 +45,11 @@ function transformOf(node: Node): Transform {
   if (length > longest) throw unsupported(node, `transforms ${length} points`);
   const bins = Math.floor(length / 2) + 1;
   return {
-    ...{ axis, length, from, inverse, onesided },
+    axis,
+    length,
+    from,
+    inverse,
+    onesided,
     taken: half ? bins : length,
     given: onesided && !inverse ? bins : length,
     to: half ? 1 : 2,
@@ -80,7 +84,7 @@ const dft: OpDefinition = {
   infer(node) {
     const { axis, given, to } = transformOf(node);
     const { dtype, shape } = operand(node, 0);
-    return [{ dtype, shape: shape.with(axis, given).with(-1, to) }];
+    return [{ dtype, shape: [...shape.with(axis, given).slice(0, -1), to] }];
   },
   expand(node, build) {
     const c = new Compose(build);

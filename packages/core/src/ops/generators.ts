@@ -1,5 +1,4 @@
 import { ShapeError } from '../errors.ts';
-import type { Node } from '../graph/graph.ts';
 import { formatShape, sizeOf } from '../tensor/shape.ts';
 import { dtypeAttribute } from './cast.ts';
 import { Compose } from './compose.ts';

@@ -1,6 +1,6 @@
 import * as ort from 'onnxruntime-web/wasm';
-import { expect } from 'vitest';
-import type { Engine } from '../../src/gpu/engine.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Engine } from '../../src/gpu/engine.ts';
 import { createSession } from '../../src/session.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
@@ -36,11 +36,33 @@ export interface OperatorCase {
   initializers?: Record<string, TensorSpec>;
 }
 
+/** Random floats as an input. */
+export const float = (...shape: number[]): CaseOperand => ({ shape });
+/** Random floats in the file. */
+export const weight = (...shape: number[]): CaseOperand => ({ shape, weight: true });
+/** Integers as an input. */
+export const ints = (dtype: 'int32' | 'int64', shape: number[], data: number[]): CaseOperand => ({
+  shape,
+  dtype,
+  data,
+});
+/** Small integers all over their range, in the file. */
+export const bytes = (dtype: 'uint8' | 'int8', shape: number[], seed: number): CaseOperand => {
+  const count = shape.reduce((size, dim) => size * dim, 1);
+  const low = dtype === 'int8' ? 128 : 0;
+  return {
+    shape,
+    dtype,
+    data: Array.from({ length: count }, (_, i) => ((i * 89 + seed * 53) % 256) - low),
+    weight: true,
+  };
+};
+
 const opsets = { '': 21, 'com.microsoft': 1 };
 
 /** Runs both and compares every output. Relative L2 at most 1e-5 for floats, equality for integers. */
-export async function compare(engine: Engine, test: OperatorCase): Promise<void> {
-  const present = test.operands.flatMap((operand, index) =>
+async function compare(engine: Engine, item: OperatorCase): Promise<void> {
+  const present = item.operands.flatMap((operand, index) =>
     operand ? [{ name: `x${index}`, ...operand }] : [],
   );
   const contents = new Map(
@@ -49,16 +71,16 @@ export async function compare(engine: Engine, test: OperatorCase): Promise<void>
       encode(dtype, data ?? random(sizeOf(shape), k + 1)),
     ]),
   );
-  const outputs = (test.outputs ?? ['float32']).map((dtype, index) => ({
+  const outputs = (item.outputs ?? ['float32']).map((dtype, index) => ({
     name: dtype ? `y${index}` : '',
     dtype,
   }));
   const node: NodeSpec = {
-    op: test.op,
-    domain: test.domain ?? 'com.microsoft',
-    inputs: test.operands.map((operand, index) => (operand ? `x${index}` : '')),
+    op: item.op,
+    domain: item.domain ?? 'com.microsoft',
+    inputs: item.operands.map((operand, index) => (operand ? `x${index}` : '')),
     outputs: outputs.map(({ name }) => name),
-    attributes: test.attributes ?? {},
+    attributes: item.attributes ?? {},
   };
   const raw = (name: string): Uint8Array => {
     const { buffer, byteOffset, byteLength } = contents.get(name)!;
@@ -73,7 +95,7 @@ export async function compare(engine: Engine, test: OperatorCase): Promise<void>
         .map(({ name, dtype = 'float32', shape }) => ({ name, dtype, shape })),
       outputs: outputs.flatMap(({ name, dtype }) => (dtype ? [{ name, dtype }] : [])),
       initializers: {
-        ...test.initializers,
+        ...item.initializers,
         ...Object.fromEntries(
           present
             .filter(({ weight }) => weight)
@@ -84,7 +106,7 @@ export async function compare(engine: Engine, test: OperatorCase): Promise<void>
 
   const fed = present.filter(({ weight }) => !weight);
   const session = await createSession(write([node]), { engine, precision: 'f32' });
-  const reference = await ort.InferenceSession.create(write(test.reference ?? [node]), {
+  const reference = await ort.InferenceSession.create(write(item.reference ?? [node]), {
     executionProviders: ['wasm'],
     logSeverityLevel: 3,
   });
@@ -119,4 +141,16 @@ export async function compare(engine: Engine, test: OperatorCase): Promise<void>
     session.dispose();
     await reference.release();
   }
+}
+
+/** Declares a test for every case, on one engine. */
+export function compareAll(name: string, cases: readonly OperatorCase[]): void {
+  describe(name, () => {
+    let engine: Engine;
+    beforeAll(async () => {
+      engine = await Engine.create({ precision: 'f32' });
+    });
+    afterAll(() => engine.dispose());
+    for (const item of cases) test(`${item.op}: ${item.name}`, () => compare(engine, item));
+  });
 }

@@ -1,22 +1,33 @@
 /** Node tests that do not pass, by the reason. A test that begins to pass must leave the list. */
 const byReason: Readonly<Record<string, readonly string[]>> = {
   'Draft operator of the domain ai.onnx.preview': [
-    ...['flexattention', 'flexattention_causal_mask', 'flexattention_diff_head_sizes', 'flexattention_fp16'],
-    ...['flexattention_gqa', 'flexattention_prob_mod', 'flexattention_relative_positional'],
-    ...['flexattention_scaled', 'flexattention_score_mod', 'flexattention_soft_cap'],
+    'flexattention',
+    'flexattention_causal_mask',
+    'flexattention_diff_head_sizes',
+    'flexattention_fp16',
+    'flexattention_gqa',
+    'flexattention_prob_mod',
+    'flexattention_relative_positional',
+    'flexattention_scaled',
+    'flexattention_score_mod',
+    'flexattention_soft_cap',
   ],
   'Optimizer step of training': [
-    ...['adagrad', 'adagrad_multiple', 'adam', 'adam_multiple'],
-    ...['momentum', 'momentum_multiple', 'nesterov_momentum'],
+    'adagrad',
+    'adagrad_multiple',
+    'adam',
+    'adam_multiple',
+    'momentum',
+    'momentum_multiple',
+    'nesterov_momentum',
   ],
   'Random numbers of the reference implementation': [
-    ...['bernoulli_seed', 'bernoulli_seed_expanded'],
-    ...[
-      'training_dropout',
-      'training_dropout_default',
-      'training_dropout_default_mask',
-      'training_dropout_mask',
-    ],
+    'bernoulli_seed',
+    'bernoulli_seed_expanded',
+    'training_dropout',
+    'training_dropout_default',
+    'training_dropout_default_mask',
+    'training_dropout_mask',
   ],
   'Decodes picture files, which browsers do before a graph runs': [
     ...[
@@ -32,10 +43,10 @@ const byReason: Readonly<Record<string, readonly string[]>> = {
     'image_decoder_decode_webp_rgb',
   ],
   'Operator of the domain ai.onnx.ml, which the build of onnxruntime for the web leaves out': [
-    ...['array_feature_extractor', 'binarizer', 'tree_ensemble_set_membership'].map(
-      (name) => `ai_onnx_ml_${name}`,
-    ),
-  ],
+    'array_feature_extractor',
+    'binarizer',
+    'tree_ensemble_set_membership',
+  ].map((name) => `ai_onnx_ml_${name}`),
   'Operator that the build of onnxruntime for the web leaves out': [
     ...[
       'batch_onlybigrams_skip0',

@@ -2,7 +2,7 @@ import { readSafetensors, type SafetensorsDtype } from '@calotype/dev/safetensor
 import { toNumbers } from '../../src/onnx/elements.ts';
 import type { CpuTensor } from '../../src/ops/op.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
-import { sizeOf, type Shape } from '../../src/tensor/shape.ts';
+import { equalShapes, formatShape, sizeOf, type Shape } from '../../src/tensor/shape.ts';
 import type { NumericType } from '../../src/tensor/tensor.ts';
 
 const dtypes: Readonly<Record<SafetensorsDtype, NumericType>> = {
@@ -44,8 +44,8 @@ export function differences(
   expected: Reference,
 ): string[] {
   if (actual.dtype !== expected.dtype) return [`'${name}' is ${actual.dtype}, not ${expected.dtype}`];
-  if (String(actual.shape) !== String(expected.shape)) {
-    return [`'${name}' is [${actual.shape}], not [${expected.shape}]`];
+  if (!equalShapes(actual.shape, expected.shape)) {
+    return [`'${name}' is ${formatShape(actual.shape)}, not ${formatShape(expected.shape)}`];
   }
   const { relative, absolute } = tolerances[expected.dtype] ?? { relative: 0, absolute: 0 };
   let wrong = 0;
