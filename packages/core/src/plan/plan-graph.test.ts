@@ -72,32 +72,6 @@ describe('planGraph', () => {
     `);
   });
 
-  test('steps that write one buffer share a phase', () => {
-    // Joined in two dispatches for want of bindings: the first reads weights only.
-    const graph = new TestGraph();
-    const parts = [
-      graph.weight('v', tensor([8])),
-      graph.weight('w', tensor([8])),
-      graph.input('x', tensor([8])),
-    ];
-    const [joined] = graph.node('Concat', parts, { axis: 0 });
-    graph.graph.outputs = [add(graph, joined!, joined!)];
-    const plan = planGraph(graph.graph, {
-      capabilities: capabilities({ maxStorageBuffersPerShaderStage: 3 }),
-      precision: 'f32',
-    });
-    const writers = new Map<number, Set<string>>();
-    for (const step of plan.steps) {
-      if (step.kind !== 'dispatch') continue;
-      step.buffers.forEach((id, i) => {
-        if (step.kernel.bindings[i] === 'write')
-          writers.set(id, (writers.get(id) ?? new Set()).add(step.phase));
-      });
-    }
-    for (const phases of writers.values()) expect(phases.size).toBe(1);
-    expect(plan.steps.map(({ phase }) => phase)).toEqual(['run', 'run', 'run']);
-  });
-
   test('a result known at load is written to the caller at every run', () => {
     const graph = new TestGraph();
     graph.graph.outputs = [add(graph, graph.weight('v', tensor([8])), graph.weight('w', tensor([8])))];
