@@ -1,7 +1,10 @@
 import { expect, type Locator, type Page } from 'playwright/test';
 
+/** Where `model-host.ts` serves models. */
+export const modelHost = 'http://localhost:4322';
+
 /** The tiny model of random weights, at its smallest and quickest. */
-export const tinyModel = '/#model=/models/tiny-sd/&size=64x64&steps=2&g=1';
+export const tinyModel = `/#model=${modelHost}/tiny-sd/&size=64x64&steps=2&g=1`;
 
 /** The demo as a visitor meets it: by names and roles. */
 export class DemoPage {

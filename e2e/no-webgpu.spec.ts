@@ -11,7 +11,7 @@ test.use({
 });
 
 test('without WebGPU the page says so, what to do, and stays usable', async ({ page }) => {
-  await page.goto('/#model=/models/tiny-sd/');
+  await page.goto('/');
   const demo = new DemoPage(page);
   await expect(demo.trouble).toContainText(/no WebGPU|No graphics card/);
   await expect(demo.trouble).toContainText(/Chrome or Edge|hardware acceleration/);

@@ -4,6 +4,7 @@ import { defineConfig } from 'playwright/test';
 // The demo as `npm start` serves it. One worker: pages would share one software GPU and time each other out.
 export default defineConfig({
   testDir: '.',
+  globalSetup: './model-host.ts',
   outputDir: '../test-results/e2e',
   workers: 1,
   timeout: 120_000,

@@ -1,0 +1,26 @@
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { unpackFixtures } from '@calotype/dev/fixtures';
+import { fileHandler } from '@calotype/dev/serve';
+import { modelHost } from './demo-page.ts';
+
+/** Playwright's global set-up: a model host on an origin of its own, as a visitor's model would have. */
+export default async function setup(): Promise<() => void> {
+  const handle = fileHandler({ '/tiny-sd/': join(await unpackFixtures(), 'tiny-sd') });
+  const server = createServer((request, response) => {
+    // On every answer: without them a missing optional file is no 404 to the page but a network failure.
+    response.setHeader('access-control-allow-origin', '*');
+    response.setHeader('access-control-expose-headers', 'content-range');
+    handle(request, response).then(
+      (handled) => handled || response.writeHead(404).end(),
+      () => response.destroy(),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(Number(new URL(modelHost).port), 'localhost', resolve);
+  });
+  return () => {
+    server.close();
+    server.closeAllConnections();
+  };
+}
