@@ -1,10 +1,11 @@
+import { fileURLToPath } from 'node:url';
 import { launchOptions } from '@calotype/dev/chromium';
 import { defineConfig } from 'playwright/test';
 
 // The demo as `npm start` serves it. One worker: pages would share one software GPU and time each other out.
 export default defineConfig({
   testDir: '.',
-  globalSetup: './model-host.ts',
+  globalSetup: fileURLToPath(new URL('./model-host.ts', import.meta.url)),
   outputDir: '../test-results/e2e',
   workers: 1,
   timeout: 120_000,
