@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { float32, model, type ModelSpec } from '../test/onnx-writer.ts';
 import { addAndMultiply } from '../test/tiny-models.ts';
-import { createSession, DeviceLostError, Engine, NumericError, Tensor, type Tensors } from './index.ts';
+import {
+  createSession,
+  DeviceLostError,
+  DisposedError,
+  Engine,
+  NumericError,
+  Tensor,
+  type Tensors,
+} from './index.ts';
 
 let engine: Engine;
 beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
@@ -234,5 +242,9 @@ describe('a device that is lost', () => {
     await expect(running).rejects.toBe('stop');
     expect(await numbers((await session.run(feeds))[`h${count}`])).toEqual([1, 2, 3, 4]);
     expect(engine.buffers.liveBuffers).toBe(before);
+
+    const last = session.run(feeds, { signal: new AbortController().signal });
+    queueMicrotask(() => session.dispose());
+    await expect(last).rejects.toThrow(DisposedError);
   });
 });

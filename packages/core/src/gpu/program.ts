@@ -1,4 +1,4 @@
-import { OutOfMemoryError } from '../errors.ts';
+import { DisposedError, OutOfMemoryError } from '../errors.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
@@ -110,8 +110,7 @@ export class Program {
     for (const unit of fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run) {
       if (unit.kind === 'island') {
         await this.#runIsland(unit.island, unit.prepared, buffers, profiler);
-        this.#engine.check();
-        signal?.throwIfAborted();
+        this.#checkAfterWait(signal);
         continue;
       }
       const { dispatches } = unit;
@@ -120,10 +119,18 @@ export class Program {
         if (!signal) continue;
         this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone());
         const { wait } = this.#pacer;
-        if (wait) await this.#engine.until(wait, signal);
-        signal.throwIfAborted();
+        if (!wait) continue;
+        await this.#engine.until(wait, signal);
+        this.#checkAfterWait(signal);
       }
     }
+  }
+
+  /** Buffers that were given back meanwhile may be somebody else's by now: nothing more may be submitted. */
+  #checkAfterWait(signal: AbortSignal | undefined): void {
+    if (this.#disposed) throw new DisposedError('The session');
+    this.#engine.check();
+    signal?.throwIfAborted();
   }
 
   #submit(
