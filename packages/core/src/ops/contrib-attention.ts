@@ -80,10 +80,10 @@ function paddingBias(c: Compose, node: Node, mask: Value, scores: Shape): Value 
 
 /** Rows see no later columns; the last row sees all where there are more columns than rows. */
 function causalBias(c: Compose, dtype: Value['dtype'], rows: number, columns: number): Value {
-  const data = Array.from({ length: rows * columns }, (_, i) =>
-    (i % columns) - (columns - rows) > Math.floor(i / columns) ? -Infinity : 0,
-  );
-  return c.build.constant(data, [1, 1, rows, columns], dtype);
+  const column = c.build.constant([...new Array<number>(columns).keys()], [1, 1, 1, columns], 'int64');
+  const last = Array.from({ length: rows }, (_, row) => row + columns - rows);
+  const visible = c.op('LessOrEqual', [column, c.build.constant(last, [1, 1, rows, 1], 'int64')]);
+  return c.op('Where', [visible, c.scalar(0, dtype), c.scalar(-Infinity, dtype)]);
 }
 
 /** Softmax(q · kᵀ · scale + masks) · v as one operator. */

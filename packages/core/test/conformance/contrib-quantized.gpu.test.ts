@@ -89,7 +89,8 @@ const integers: OperatorCase[] = [
     operands: [
       input(bytes('uint8', [2, 16, 9, 8], 1)),
       bytes('uint8', [24, 16, 3, 3], 2),
-      ...[input(bytes('uint8', [], 3)), bytes('uint8', [], 4)],
+      input(bytes('uint8', [], 3)),
+      bytes('uint8', [], 4),
     ],
     attributes: { pads: { ints: [1, 1, 1, 1] }, strides: { ints: [2, 1] } },
     outputs: ['int32'],
@@ -101,7 +102,8 @@ const integers: OperatorCase[] = [
     operands: [
       input(bytes('uint8', [2, 33, 160], 1)),
       bytes('uint8', [160, 70], 2),
-      ...[input(bytes('uint8', [], 3)), bytes('uint8', [], 4)],
+      input(bytes('uint8', [], 3)),
+      bytes('uint8', [], 4),
     ],
     outputs: ['int32'],
   },

@@ -71,7 +71,8 @@ const byReason: Readonly<Record<string, readonly string[]>> = {
     ...['limit_output_size', 'single_box', 'suppress_by_IOU', 'suppress_by_IOU_and_scores'].map(
       (name) => `nonmaxsuppression_${name}`,
     ),
-    ...['nonmaxsuppression_two_batches', 'nonmaxsuppression_two_classes'],
+    'nonmaxsuppression_two_batches',
+    'nonmaxsuppression_two_classes',
   ],
   'Scan of operator set 8 has batches': ['scan_sum'],
 };
