@@ -92,7 +92,10 @@ class Builder implements BenchGraph {
     domain = '',
   ): Value {
     const node: Node = {
-      ...{ op, domain, inputs, outputs: [] },
+      op,
+      domain,
+      inputs,
+      outputs: [],
       name: `${op}_${this.graph.nodes.length}`,
       opset: domain === '' ? 21 : 1,
       attributes: new Map(Object.entries(attributes).map(([name, value]) => [name, attribute(value)])),

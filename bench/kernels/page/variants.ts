@@ -2,7 +2,7 @@ import type { Capabilities, Precision } from '../../../packages/core/src/plan/ca
 import type { AttentionChoice } from '../../../packages/core/src/kernels/attention/choose.ts';
 import { hasMatrices, matrixTiles } from '../../../packages/core/src/kernels/gemm/choose-matrix.ts';
 import { fmaTiles } from '../../../packages/core/src/kernels/gemm/choose-fma.ts';
-import {  type GemmChoice } from '../../../packages/core/src/kernels/gemm/choose.ts';
+import { type GemmChoice } from '../../../packages/core/src/kernels/gemm/choose.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
 import type { KernelCase } from '../cases.ts';
 

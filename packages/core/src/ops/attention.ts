@@ -60,7 +60,7 @@ function checked(node: Node): { q: readonly number[]; k: readonly number[]; v: r
     q[0] === k[0] &&
     q[3] === k[3] &&
     equalShapes(k.slice(0, 3), v.slice(0, 3)) &&
-    q[1]! % k[1]! === 0;
+    Number.isInteger(q[1]! / k[1]!);
   if (!fits) {
     throw new ShapeError(describe(node), {
       expected: 'q [B,H,S,D], k [B,K,T,D] and v [B,K,T,E]',

@@ -38,7 +38,7 @@ export function convolutionOf(node: Node): Convolution {
     if (output < 0) throw wrong(node, `an input of at least ${extent - pad - after}`, formatShape(x));
     return { input, output, kernel, stride, dilation, pad, upsample };
   });
-  return checked(node, { groups, batch: x[0]!, inputChannels: x[1]!, outputChannels: w[0]!, axes });
+  return checked(node, { groups, batch: x[0]!, inputChannels: x[1], outputChannels: w[0]!, axes });
 }
 
 /** ConvTranspose: x [N, C, …], w [C, O / groups, …], b [O]?. */

@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.ts';
 import { call, constant, input, type Expr } from '../graph/expr.ts';
 import { scalarFunctions } from '../graph/scalar-functions.ts';
-import type { Node, Value } from '../graph/graph.ts';
+import type { Node } from '../graph/graph.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import { before } from '../kernels/gemm/epilogue.ts';
 import { gemm } from '../kernels/gemm/gemm.ts';

@@ -6,6 +6,7 @@ import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
+import type { GemmChoice } from '../gemm/choose.ts';
 import type { AttentionChoice } from './choose.ts';
 import type { MatrixAttentionShape } from './matrix.ts';
 import type { RowsShape } from './rows.ts';
@@ -35,6 +36,8 @@ interface Case {
   matrix?: MatrixAttentionShape;
   /** By two products, so many queries at a time. */
   scores?: number;
+  /** Those products on emulated subgroup matrices. */
+  products?: boolean;
   /** Later keys fit far better than the first, beyond what weights relative to those can hold. */
   rising?: boolean;
 }
@@ -129,6 +132,7 @@ const cases: Case[] = [
     scores: 20,
   },
   { name: 'scores, odd values', q: [1, 2, 10, 7], keys: 13, values: 5, scores: 4 },
+  { name: 'scores on emulated matrices', q: [1, 2, 40, 32], keys: 48, scores: 24, products: true },
 ];
 
 function maskData(shape: Shape, kind: 'float' | 'bool' | 'lowest' | 'infinite'): Float64Array {
@@ -170,7 +174,10 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
     const { outputs } = await runGraph(graph, y, {
       engine: engines.get(precision)!,
       precision,
-      tuning: { attention: (_, rule) => override(rule, c) },
+      tuning: {
+        attention: (_, rule) => override(rule, c),
+        gemm: (_, rule) => (c.products ? EMULATED : rule),
+      },
     });
     const added = (b: number, h: number, s: number, t: number): number => {
       if (c.causal && t > s) return -Infinity;
@@ -185,7 +192,7 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   };
   const own = { domain: OWN_DOMAIN };
 
-  const fitting = cases.filter((c) => precision === 'packed-f16' || !c.matrix);
+  const fitting = cases.filter((c) => precision === 'packed-f16' || !(c.matrix ?? c.products));
   test.each(fitting)('$name', async (c) => {
     await run(c, (graph, q, k, v, mask) =>
       graph.node('Attention', [q, k, v, mask], c.causal ? { causal: 1 } : {}, own),
@@ -241,6 +248,13 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
     ).toHaveLength(1);
   });
 });
+
+const EMULATED: GemmChoice = {
+  kind: 'matrix',
+  tile: { tileRows: 64, tileColumns: 32, tileDepth: 32, subgroupRows: 32, subgroupColumns: 16, layout: 'kn' },
+  slices: 1,
+  emulated: true,
+};
 
 function override(rule: AttentionChoice, { rows, matrix, scores }: Case): AttentionChoice {
   if (scores) return { kind: 'scores', shape: { rows: scores } };

@@ -62,14 +62,14 @@ function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsS
     return { threads: 32, lanes, rows: 4, tileKeys: 16, subgroups: features.subgroups };
   }
   const threads = 128;
-  // Fewest lanes that leave room for four queries a thread, then as many queries as fit.
+  // Few queries (text encoders): shorter blocks give more workgroups.
+  const wanted = problem.queries * problem.heads * problem.batch < 16384 ? 1 : 4;
+  // Fewest lanes that leave room for so many queries a thread, then as many queries as fit.
   const registers = (lanes: number): number => 8 * Math.ceil(size / 4 / lanes);
   const mostLanes = features.subgroups ? Math.min(32, subgroupMinSize) : 4;
   let lanes = 1;
-  while (lanes < mostLanes && lanes * 4 < size && registers(lanes) * 4 > REGISTERS) lanes *= 2;
-  // Few queries (text encoders): shorter blocks give more workgroups.
-  const wanted = problem.queries * problem.heads * problem.batch < 16384 ? 1 : 4;
-  const rows = Math.max(1, Math.min(4, wanted, Math.floor(REGISTERS / registers(lanes))));
+  while (lanes < mostLanes && lanes * 4 < size && registers(lanes) * wanted > REGISTERS) lanes *= 2;
+  const rows = Math.max(1, Math.min(wanted, Math.floor(REGISTERS / registers(lanes))));
   const shape = {
     threads,
     lanes,

@@ -86,7 +86,7 @@ export function rowsKernel(problem: AttentionProblem, shape: RowsShape): Dispatc
       s[g] = t0;
     }`;
   const limit = (r: number): string => {
-    const excluded = [`key >= ${'params.keys'}`, ...(causal ? [`key > row0 + ${r}u`] : [])].join(' || ');
+    const excluded = ['key >= params.keys', ...(causal ? [`key > row0 + ${r}u`] : [])].join(' || ');
     const score = problem.mask
       ? `masked(s[g].${component(r)}, b, h, min(row0 + ${r}u, params.queries - 1u), min(key, params.keys - 1u))`
       : `s[g].${component(r)}`;

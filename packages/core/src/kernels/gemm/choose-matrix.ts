@@ -14,21 +14,21 @@ export const matrixTiles: Readonly<Record<MatrixTileName, MatrixTile>> = {
   '64x64': matrixTile(64, 64, 64, 32, 32, 'nk'),
 };
 
-/** Speed of a multiprocessor full of such tiles, relative to 128x128 (2.3 TFLOP/s each on an H200). */
-const speed: Readonly<Record<MatrixTileName, number>> = {
-  '128x256': 1.03,
-  '128x128': 1,
-  '128x160': 0.98,
-  '64x160': 0.92,
-  '64x128': 0.88,
-  '64x64': 0.65,
+/**
+ * Speed of a multiprocessor that holds one such workgroup or two, relative to 2.3 TFLOP/s: two of 128x128 on an H200.
+ * More than 24 KB of workgroup memory leave room for one alone.
+ */
+const speed: Readonly<Record<MatrixTileName, { one: number; two?: number }>> = {
+  '128x256': { one: 1.03 },
+  '128x128': { one: 0.75, two: 1 },
+  '128x160': { one: 0.75, two: 0.98 },
+  '64x160': { one: 0.7 },
+  '64x128': { one: 0.65 },
+  '64x64': { one: 0.5, two: 0.65 },
 };
 
 /** Multiprocessors of an H100; smaller cards are filled all the sooner. */
 const MULTIPROCESSORS = 132;
-
-/** A workgroup alone on a multiprocessor reaches this share of what two reach together. */
-const ALONE = 0.7;
 
 /** Cost of the second dispatch of a split product, in multiply-adds of a multiprocessor: 2 µs. */
 const REDUCE_COST = 2.3e6;
@@ -63,31 +63,61 @@ export function chooseMatrixTile(
 ): { tile: MatrixTile; slices: number } {
   let best = { tile: matrixTiles['64x64'], slices: 1, cost: Infinity };
   for (const [name, tile] of Object.entries(matrixTiles) as [MatrixTileName, MatrixTile][]) {
-    if (name === '128x256' && limits.maxComputeInvocationsPerWorkgroup < 256) continue;
+    const tiles = tileCount(problem, tile);
+    // Eight subgroups that wait together at every step pay only where many such workgroups follow each other.
+    if (name === '128x256' && (tiles < 300 || limits.maxComputeInvocationsPerWorkgroup < 256)) continue;
     for (const slices of [1, 2, 3, 4, 6, 8]) {
-      // A gate needs whole sums; a slice should still be some rounds of work.
-      if (slices > 1 && (problem.gate || problem.output.part || problem.depth / slices < 4 * tile.tileDepth))
-        break;
-      if (slices > 1 && partialBytes(problem, slices) > limits.maxStorageBufferBindingSize) break;
-      const cost = costOf(problem, tile, speed[name], slices);
+      if (slices > 1 && !splits(problem, tile, tiles, slices, limits.maxStorageBufferBindingSize)) break;
+      const cost = costOf(problem, tile, tiles * slices, speed[name], slices);
       if (cost < best.cost) best = { tile, slices, cost };
     }
   }
   return { tile: best.tile, slices: best.slices };
 }
 
-/** Estimated time in multiply-adds of one multiprocessor at full speed. */
-function costOf(problem: GemmProblem, tile: MatrixTile, speedOfTile: number, slices: number): number {
+function tileCount(problem: GemmProblem, { tileRows, tileColumns }: MatrixTile): number {
   const columns = multipliedColumns(problem);
-  const tiles =
-    Math.ceil(problem.rows / tile.tileRows) * Math.ceil(columns / tile.tileColumns) * batchSize(problem);
-  const perWorkgroup = (tile.tileRows * tile.tileColumns * problem.depth) / slices / speedOfTile;
-  const workgroups = tiles * slices;
-  const full = Math.floor(workgroups / (2 * MULTIPROCESSORS));
-  const rest = workgroups % (2 * MULTIPROCESSORS);
-  const rounds = 2 * full + (rest === 0 ? 0 : rest <= MULTIPROCESSORS ? 1 / ALONE : 2);
-  const reduce = slices > 1 ? REDUCE_COST + REDUCE_ELEMENT_COST * problem.rows * columns * (slices + 1) : 0;
-  return rounds * perWorkgroup + reduce;
+  return Math.ceil(problem.rows / tileRows) * Math.ceil(columns / tileColumns) * batchSize(problem);
+}
+
+/** Whether the depth may be shared by so many workgroups a tile. */
+function splits(
+  problem: GemmProblem,
+  tile: MatrixTile,
+  tiles: number,
+  slices: number,
+  bindingBytes: number,
+): boolean {
+  // A gate needs whole sums.
+  if (problem.gate || problem.output.part) return false;
+  // More than one workgroup a multiprocessor never paid for the second dispatch; each should have some rounds of work.
+  return (
+    tiles * slices <= MULTIPROCESSORS &&
+    problem.depth / slices >= 4 * tile.tileDepth &&
+    partialBytes(problem, slices) <= bindingBytes
+  );
+}
+
+/** Estimated time in multiply-adds of one multiprocessor at full speed. */
+function costOf(
+  problem: GemmProblem,
+  tile: MatrixTile,
+  workgroups: number,
+  { one, two }: { one: number; two?: number },
+  slices: number,
+): number {
+  const resident = two ? 2 : 1;
+  const full = Math.floor(workgroups / (resident * MULTIPROCESSORS));
+  const rest = workgroups % (resident * MULTIPROCESSORS);
+  const wave = resident / (two ?? one);
+  // The last wave: one workgroup on each multiprocessor at most, or two on some.
+  const last = rest === 0 ? 0 : rest <= MULTIPROCESSORS ? 1 / one : wave;
+  const work = ((full * wave + last) * tile.tileRows * tile.tileColumns * problem.depth) / slices;
+  const reduce =
+    slices > 1
+      ? REDUCE_COST + REDUCE_ELEMENT_COST * problem.rows * multipliedColumns(problem) * (slices + 1)
+      : 0;
+  return work + reduce;
 }
 
 function matrixTile(

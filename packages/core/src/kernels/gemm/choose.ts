@@ -5,7 +5,7 @@ import { chooseFma } from './choose-fma.ts';
 import type { FmaTile } from './fma.ts';
 import { GEMV_ROWS, type GemvShape } from './gemv.ts';
 import type { MatrixTile } from './matrix-layout.ts';
-import { batchSize, multipliedColumns, type GemmProblem } from './problem.ts';
+import { multipliedColumns, type GemmProblem } from './problem.ts';
 import { readsByElement } from './sources.ts';
 
 /** How a product is computed. */

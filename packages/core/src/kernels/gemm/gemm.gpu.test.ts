@@ -218,7 +218,12 @@ const activations = {
  */
 describe('gemm on emulated subgroup matrices', () => {
   const tile = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile => ({
-    ...{ tileRows: 64, tileColumns: 32, tileDepth: 32, subgroupRows: 32, subgroupColumns: 16, layout },
+    tileRows: 64,
+    tileColumns: 32,
+    tileDepth: 32,
+    subgroupRows: 32,
+    subgroupColumns: 16,
+    layout,
     ...sizes,
   });
   const run = async (

@@ -4,6 +4,7 @@ import { u32 } from '../shader.ts';
 import source from './pack.wgsl';
 import {
   multipliedColumns,
+  range,
   roundUp,
   type GemmProblem,
   type PreparedB,
@@ -78,7 +79,7 @@ function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: P
   const shape = byColumn ? [groups, columns, depth] : [groups, depth, columns];
   const view = lowering.scratch('packed', shape, packedStorage(lowering, b.view));
   const elements = groups * columns * depth;
-  const axes = [...Array(4 - b.depthAxes.length).fill({ size: 1, stride: 0 }), ...b.depthAxes];
+  const axes = [...range(4 - b.depthAxes.length).map(() => ({ size: 1, stride: 0 })), ...b.depthAxes];
   lowering.dispatch({
     name: `gemm_pack_${want.layout}${problem.gate ? '_gated' : ''}`,
     body: source,
