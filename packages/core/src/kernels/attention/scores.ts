@@ -1,4 +1,5 @@
 import { call, input } from '../../graph/expr.ts';
+import { isProcessor } from '../../plan/capabilities.ts';
 import type { Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import { before } from '../gemm/epilogue.ts';
@@ -82,7 +83,11 @@ function someQueries(
     body: source,
     inputs: { S: scores, ...mask.inputs },
     outputs: { W: weights, F: factors },
-    constants: { WORKGROUP: 128, MASKED: problem.mask !== undefined, CAUSAL: problem.causal },
+    constants: {
+      WORKGROUP: isProcessor(lowering.capabilities) ? 4 : 128,
+      MASKED: problem.mask !== undefined,
+      CAUSAL: problem.causal,
+    },
     functions: `${SCORE_CONSTANTS}
 ${mask.functions || 'fn masked(score: f32, b: u32, h: u32, row: u32, key: u32) -> f32 { return score; }'}`,
     params: {
