@@ -1,4 +1,4 @@
-import { createSession, Engine, Tensor, urlStore, type NumericType, type Session } from '@calotype/core';
+import { createSession, Engine, Tensor, urlStore, type Session } from '@calotype/core';
 import { hashedWeights } from '@calotype/dev/hashed-weights';
 import { hashFill } from '@calotype/dev/hash-fill';
 import { readSafetensors } from '@calotype/dev/safetensors';
@@ -104,14 +104,14 @@ function feeds(
       const given = reference?.get(name);
       if (given && given.shape.join() === shape.join() && given.dtype === 'I64') {
         const ids = Array.from(new BigInt64Array(given.data.slice().buffer), Number);
-        return [name, Tensor.from(dtype as NumericType, shape, ids)];
+        return [name, Tensor.from(dtype, shape, ids)];
       }
       const values = hashFill(name, elements);
       if (name === 'timestep') values.fill(981);
       // Token ids: anything in the vocabulary takes the same time.
       else if (dtype.startsWith('int'))
         values.forEach((value, i) => (values[i] = Math.floor((value + 2) * 50)));
-      return [name, Tensor.from(dtype as NumericType, shape, values)];
+      return [name, Tensor.from(dtype, shape, values)];
     }),
   );
 }

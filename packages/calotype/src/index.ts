@@ -9,6 +9,7 @@ export type {
   Timings,
 } from './pipelines/options.ts';
 export { TextToImagePipeline, type GenerateResult } from './pipelines/text-to-image.ts';
+export * from './prompt/index.ts';
 export { TorchGenerator } from './random/index.ts';
 export * from './samplers/index.ts';
 export type { OutputType, OutputTypes } from './stages/decode-latents.ts';

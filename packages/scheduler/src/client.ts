@@ -3,11 +3,11 @@ import { WorkerCrashedError } from './errors.ts';
 import type { Host, Job, Service } from './host.ts';
 import { packError, transferablesOf, unpackError } from './wire.ts';
 
-type InputOf<J> = J extends Job<infer In, unknown, never> ? In : never;
+type InputOf<J> = J extends Job<infer In, unknown, unknown> ? In : never;
 type OutputOf<J> = J extends (...args: never[]) => Promise<infer Out> ? Out : never;
 type EventOf<J> = J extends (
   input: never,
-  context: { signal: AbortSignal; emit(event: infer E): void },
+  context: { signal: AbortSignal; emit: (event: infer E) => void },
 ) => unknown
   ? E
   : never;

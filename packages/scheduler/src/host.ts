@@ -6,7 +6,7 @@ export interface JobContext<Event> {
   /** Aborts when the client's signal does. */
   signal: AbortSignal;
   /** Sends an event to the client that started the job. */
-  emit(event: Event): void;
+  emit: (event: Event) => void;
 }
 
 /** Work that a client starts by name and waits for. `In`, `Out` and `Event` must be cloneable. */
@@ -16,7 +16,7 @@ export type Job<In = never, Out = unknown, Event = never> = (
 ) => Promise<Out>;
 
 /** Jobs by name. Its type is all that a client needs to know of a worker. */
-export type Service = Readonly<Record<string, Job>>;
+export type Service = Readonly<Record<string, Job<never, unknown, unknown>>>;
 
 /** @internal What crosses: comlink proxies this object. */
 export interface Host {

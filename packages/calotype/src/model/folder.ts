@@ -15,7 +15,8 @@ export class ModelFolder {
 
   private constructor(store: FileStore, index: Record<string, unknown>) {
     this.store = store;
-    this.pipelineClass = String(index['_class_name'] ?? '');
+    const name = index['_class_name'];
+    this.pipelineClass = typeof name === 'string' ? name : '';
     this.components = new Map(
       Object.entries(index).flatMap(([name, value]) =>
         Array.isArray(value) && typeof value[1] === 'string'

@@ -143,11 +143,15 @@ export class TextToImagePipeline {
 
     const started = performance.now();
     options.onProgress?.({ stage: 'encode' });
-    const repeat = (prompt: string): string[] => new Array<string>(images!).fill(prompt);
+    const copies = this.#denoiser.copiesFor(images!, guided);
+    const repeat = (prompt: string, times: number): string[] =>
+      new Array<string>(times * images!).fill(prompt);
     using embeddings = await encodePrompts(
       this.engine,
       this.#encoder,
-      [...(guided ? repeat(options.negativePrompt ?? '') : []), ...repeat(options.prompt)],
+      guided
+        ? [...repeat(options.negativePrompt ?? '', 1), ...repeat(options.prompt, 1)]
+        : repeat(options.prompt, copies),
       signal,
     );
     const encoded = performance.now();
@@ -158,7 +162,7 @@ export class TextToImagePipeline {
       plan,
       latents: new Tensor('float32', shape, start),
       embeddings,
-      guidanceScale,
+      guidanceScale: guided ? guidanceScale : undefined,
       noise: () => noise.next(),
       signal,
       onStep: async (step, current) => {
@@ -190,7 +194,8 @@ export class TextToImagePipeline {
   /** Uploads weights and compiles, for one picture without guidance; what other runs need beside that is little. */
   async #warmUp(options: LoadOptions): Promise<void> {
     const shape = this.#latentShape({ prompt: '', ...options.warmUp });
-    using embeddings = await encodePrompts(this.engine, this.#encoder, [''], options.signal);
+    const copies = new Array<string>(this.#denoiser.copiesFor(1, false)).fill('');
+    using embeddings = await encodePrompts(this.engine, this.#encoder, copies, options.signal);
     await this.#denoiser.prepare(shape, embeddings, options.signal);
     await this.#decoder.prepare(shape, options.signal);
   }

@@ -1,7 +1,7 @@
 import type { ConfigReader } from './config.ts';
 import { placeSigmas, sigmaSpacing } from './sigmas.ts';
 import { linspace } from './spacing.ts';
-import type { SamplerOptions, SchedulerConfig } from './types.ts';
+import type { SamplerOptions } from './types.ts';
 
 const { fround } = Math;
 
@@ -94,9 +94,4 @@ export function flux2Shift(imageSeqLen: number, steps: number): number {
   const at10 = 8.73809524e-5 * imageSeqLen + 1.89833333;
   const slope = (at200 - at10) / 190;
   return slope * steps + at200 - 200 * slope;
-}
-
-/** Whether a config belongs to a sampler of flows, so that a pipeline lays out latents and guidance accordingly. */
-export function isFlowConfig(config: SchedulerConfig): boolean {
-  return config['prediction_type'] === 'flow_prediction' || config['use_flow_sigmas'] === true;
 }

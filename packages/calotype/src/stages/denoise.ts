@@ -11,10 +11,13 @@ export interface DenoiseRequest {
   plan: SamplerPlan;
   /** Start latents [images, channels, height, width], already at the first step's noise level. Not changed. */
   latents: Tensor<'float32'>;
-  /** [images, tokens, channels], or twice as many rows with guidance: without the prompt, then with it. */
+  /**
+   * [copies · images, tokens, channels]: as many copies as `copiesFor` says. With guidance the first is without the
+   * prompt and the second with it.
+   */
   embeddings: Tensor;
-  /** Above 1: classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). */
-  guidanceScale: number;
+  /** Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); `undefined` for none. */
+  guidanceScale: number | undefined;
   /** Noise for one step, as many elements as the latents. */
   noise: (step: number) => Float32Array<ArrayBuffer>;
   signal?: AbortSignal | undefined;
@@ -40,16 +43,34 @@ export class Denoiser {
     return new Denoiser(engine, session, await createScale(engine));
   }
 
+  /**
+   * How often the latents of all images go into one call: twice with guidance, else once, or as often as fills the
+   * batch that the graph was exported with.
+   *
+   * @throws OptionError where no number of copies fits the graph's batch
+   */
+  copiesFor(images: number, guided: boolean): number {
+    const batch = this.#session.inputs.find(({ name }) => name === 'sample')?.shape?.[0];
+    const wanted = guided ? 2 : 1;
+    if (typeof batch !== 'number' || batch === wanted * images) return wanted;
+    if (!guided && batch % images === 0) return batch / images;
+    throw new OptionError(
+      'numImages',
+      `this model was exported for a batch of ${batch}, and ${images} images ${guided ? 'with' : 'without'} guidance make ${wanted * images}. Export it with a dynamic batch, or ask for ${guided ? batch / 2 : batch} images.`,
+    );
+  }
+
   /** Uploads weights and compiles for latents of this shape, so that `run` starts at once. */
   async prepare(
     shape: readonly number[],
     embeddings: Tensor,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const elements = shape.reduce((product, dim) => product * dim, 1);
+    const rows = embeddings.shape[0]!;
+    const elements = rows * shape.slice(1).reduce((product, dim) => product * dim, 1);
     using sample = this.#tensor(
       'sample',
-      shape,
+      [rows, ...shape.slice(1)],
       this.#engine.buffers.acquire(paddedBytes(elements), 'sample'),
     );
     await this.#session.prepare(
@@ -67,7 +88,7 @@ export class Denoiser {
     const { buffers, device } = this.#engine;
     const shape = latents.shape;
     const images = shape[0]!;
-    const guided = embeddings.shape[0] === 2 * images;
+    const copies = this.copiesFor(images, request.guidanceScale !== undefined);
     const elements = shape.reduce((product, dim) => product * dim, 1);
     const bytes = paddedBytes(elements);
     const packed = packPlan(plan);
@@ -82,16 +103,15 @@ export class Denoiser {
       const coefficients = take(packed.data.byteLength, 'sampler plan');
       device.queue.writeBuffer(coefficients, 0, packed.data);
       const noise = take(bytes, 'noise');
-      const modelInput = take(guided ? 2 * bytes : bytes, 'model input');
+      const modelInput = take(copies * bytes, 'model input');
       let [sample, next] = [take(bytes, 'sample'), take(bytes, 'sample')];
       const historyBytes = Math.max(16, plan.historySlots * elements * 4);
       let [history, nextHistory] = [take(historyBytes, 'history'), take(historyBytes, 'history')];
       await buffers.settled();
 
       this.#copy(latents, sample, elements, 1, 1);
-      this.#copy(latents, modelInput, elements, plan.steps[0]!.inputScale, guided ? 2 : 1);
-      const rows = guided ? 2 * images : images;
-      const input = this.#tensor('sample', [rows, ...shape.slice(1)], modelInput);
+      this.#copy(latents, modelInput, elements, plan.steps[0]!.inputScale, copies);
+      const input = this.#tensor('sample', [copies * images, ...shape.slice(1)], modelInput);
       for (const [index, step] of plan.steps.entries()) {
         signal?.throwIfAborted();
         if (step.drawsNoise) device.queue.writeBuffer(noise, 0, request.noise(index));
@@ -117,8 +137,9 @@ export class Denoiser {
             slots: plan.historySlots,
             step: index,
             stride: packed.stride,
-            guided: guided ? 1 : 0,
-            guidance: request.guidanceScale,
+            copies,
+            guided: request.guidanceScale === undefined ? 0 : 1,
+            guidance: request.guidanceScale ?? 1,
             nextInputScale: plan.steps[index + 1]?.inputScale ?? 1,
           },
           Math.ceil(elements / WORKGROUP),
@@ -161,6 +182,7 @@ export class Denoiser {
         slots: 'u32',
         step: 'u32',
         stride: 'u32',
+        copies: 'u32',
         guided: 'u32',
         guidance: 'f32',
         nextInputScale: 'f32',

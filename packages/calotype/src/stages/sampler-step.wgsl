@@ -48,6 +48,5 @@ fn main(
     next_history_store(slot * params.elements + i, combine(rows + (slot + 1u) * columns, i, base));
   }
   let input = params.nextInputScale * next;
-  model_input_store(i, input);
-  if (params.guided != 0u) { model_input_store(params.elements + i, input); }
+  for (var copy = 0u; copy < params.copies; copy++) { model_input_store(copy * params.elements + i, input); }
 }

@@ -1,4 +1,16 @@
-import * as core from '@calotype/core';
+import {
+  CalotypeError,
+  DeviceLostError,
+  DisposedError,
+  InvalidModelError,
+  NumericError,
+  OutOfMemoryError,
+  ShaderError,
+  ShapeError,
+  SourceError,
+  UnsupportedDeviceError,
+  UnsupportedOpError,
+} from '@calotype/core';
 import { Client, registerErrors } from '@calotype/scheduler';
 import * as errors from '../errors.ts';
 import type { GenerateOptions, LoadOptions } from '../pipelines/options.ts';
@@ -6,11 +18,20 @@ import type { GenerateResult } from '../pipelines/text-to-image.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
 import type { ModelInfo, PipelineService, WireSource } from './service.ts';
 
+// By name: the page needs the errors of core, not its engine.
 registerErrors(
-  ...[...Object.values(core), ...Object.values(errors)].filter(
-    (value): value is typeof core.CalotypeError =>
-      typeof value === 'function' && value.prototype instanceof Error,
-  ),
+  CalotypeError,
+  DeviceLostError,
+  DisposedError,
+  InvalidModelError,
+  NumericError,
+  OutOfMemoryError,
+  ShaderError,
+  ShapeError,
+  SourceError,
+  UnsupportedDeviceError,
+  UnsupportedOpError,
+  ...Object.values(errors),
 );
 
 export interface ClientOptions extends Omit<LoadOptions, 'engine'> {
@@ -57,6 +78,7 @@ export class TextToImageClient {
               ? new URL(source, location.href).href
               : source,
           ...(options.precision ? { precision: options.precision } : {}),
+          ...(options.warmUp ? { warmUp: options.warmUp } : {}),
         },
         { signal: options.signal, onEvent: options.onProgress },
       );

@@ -1,6 +1,6 @@
 import type { Job } from '@calotype/scheduler';
 import type { Precision } from '@calotype/core';
-import type { GenerateOptions, GenerateProgress, LoadProgress } from '../pipelines/options.ts';
+import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
 import { TextToImagePipeline, type GenerateResult } from '../pipelines/text-to-image.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
 
@@ -26,7 +26,11 @@ export interface ModelInfo {
 // A type, not an interface: only those fit the index signature of `Service`.
 export type PipelineService = {
   /** Loads a model in place of the one before. */
-  load: Job<{ source: WireSource; precision?: Precision }, ModelInfo, LoadProgress>;
+  load: Job<
+    { source: WireSource; precision?: Precision; warmUp?: LoadOptions['warmUp'] },
+    ModelInfo,
+    LoadProgress
+  >;
   generate: Job<WireGenerateOptions<OutputType>, GenerateResult<OutputType>, GenerateProgress>;
   unload: Job<undefined, void>;
 };
@@ -39,6 +43,7 @@ export const service: PipelineService = {
     pipeline = undefined;
     pipeline = await TextToImagePipeline.fromPretrained(input.source, {
       ...(input.precision ? { precision: input.precision } : {}),
+      ...(input.warmUp ? { warmUp: input.warmUp } : {}),
       signal,
       onProgress: emit,
     });

@@ -38,12 +38,6 @@ export function dataOf(value: Value | undefined): Float64Array | undefined {
     : toNumbers(ref.dtype, ref.data.bytes, sizeOf(ref.dims));
 }
 
-/** The other operand of a node with two. `undefined` when `value` is none of them. */
-export function otherOperand(node: Node, value: Value): Value | undefined {
-  const [a, b] = node.inputs;
-  return a === value ? b : b === value ? a : undefined;
-}
-
 /** A node's operands as [found, other] where the first passes the test, whichever side it stands on. */
 export function eitherOrder<T>(
   node: Node,

@@ -60,7 +60,9 @@ describe('walk', () => {
 
   test('wraps negative strides around', () => {
     const { functions, params } = walkCode('x_outer', { dims: [2, 3], strides: [-3, 1] });
-    expect(functions).toMatchInlineSnapshot(`"fn x_outer(i: u32) -> u32 { var offset = 0u; var rest = i; offset += (rest % params.x_outer_d1); rest = rest / params.x_outer_d1; offset += rest * params.x_outer_s0; return offset; }"`);
+    expect(functions).toMatchInlineSnapshot(
+      `"fn x_outer(i: u32) -> u32 { var offset = 0u; var rest = i; offset += (rest % params.x_outer_d1); rest = rest / params.x_outer_d1; offset += rest * params.x_outer_s0; return offset; }"`,
+    );
     expect(params).toEqual({
       x_outer_d1: { type: 'u32', value: 3 },
       x_outer_s0: { type: 'u32', value: 2 ** 32 - 3 },

@@ -28,7 +28,7 @@ const impostors: readonly { what: string; matches(head: Uint8Array, text: string
 /** What a file that begins with `head` is, where it is plainly no ONNX model. */
 export function sniffImpostor(head: Uint8Array): string | undefined {
   const text = String.fromCharCode(...head.subarray(0, 64));
-  return impostors.find(({ matches }) => matches(head, text))?.what;
+  return impostors.find((impostor) => impostor.matches(head, text))?.what;
 }
 
 function isMarkup(_: Uint8Array, text: string): boolean {

@@ -1,4 +1,4 @@
-import { call, constant, input, type Expr, type ScalarType } from '../graph/expr.ts';
+import { call, input, type Expr, type ScalarType } from '../graph/expr.ts';
 import type { Node } from '../graph/graph.ts';
 import { isFloat, type DataType } from '../tensor/dtype.ts';
 import { operand } from './operands.ts';
@@ -58,9 +58,4 @@ export function castTo(expr: Expr, dtype: DataType): Expr {
     return wrapTo(convertTo(convertTo(expr, 'i32'), 'u32'), dtype);
   }
   return wrapTo(convertTo(expr, type), dtype);
-}
-
-/** A number in the type of operand `index`. */
-export function numberLike(node: Node, index: number, value: number): Expr {
-  return constant(value, scalarTypeOf(operand(node, index).dtype));
 }

@@ -23,7 +23,7 @@ interface Server {
 function serve(server: Server = {}): { fetch: typeof fetch; requests: string[] } {
   const { ranges = true, failures = [], file = contents } = server;
   const requests: string[] = [];
-  const answer = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+  const answer = async (input: string | URL, init?: RequestInit): Promise<Response> => {
     init?.signal?.throwIfAborted();
     const range = new Headers(init?.headers).get('range');
     requests.push(`${String(input)} ${range ?? 'whole'}`);

@@ -55,7 +55,8 @@ export function convTransposeReference(
     inputs,
     (out, t, d) => {
       const at = out + options.pads[d]! - t * options.dilations[d]!;
-      return at % options.strides[d]! === 0 ? at / options.strides[d]! : -1;
+      const stride = options.strides[d]!;
+      return at % stride === 0 ? at / stride : -1;
     },
   );
 }

@@ -23,11 +23,6 @@ export function fmaThreads(tile: FmaTile): number {
   return (tile.tileRows / tile.threadRows) * (tile.tileColumns / tile.threadColumns);
 }
 
-/** Bytes of workgroup memory. */
-export function fmaWorkgroupBytes(tile: FmaTile): number {
-  return tile.tileDepth * (tile.tileRows + 4 + tile.tileColumns) * 4;
-}
-
 export function fmaKernel(
   problem: GemmProblem,
   b: PreparedB,
