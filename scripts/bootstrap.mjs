@@ -25,7 +25,8 @@ const tsx = pathToFileURL(join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs'
 const { status, signal } = spawnSync(process.execPath, ['--import', tsx, script, ...args], {
   stdio: 'inherit',
 });
-process.exit(signal ? 1 : (status ?? 1));
+if (signal) console.error(`${name} was ended by ${signal}.`);
+process.exit(status ?? 1);
 
 function install() {
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleSizes } from './bundle-size.ts';
-import { root, runTool } from './run.ts';
+import { root, runNode, runTool } from './run.ts';
 
 /** What one gate of `npm test` found. */
 export interface Outcome {
@@ -62,6 +62,9 @@ async function oneCheck(tool: string, args: string[]): Promise<Outcome> {
   return count({ passed: 0, failed: 0 }, (await runTool(tool, args)) === 0);
 }
 
+// TypeScript's native compiler: several times as quick. The other one stays for the tools that call its API.
+const compiler = join(root, 'node_modules', 'typescript-native', 'bin', 'tsc');
+
 /** Checks the types of every package: its sources alone, as published, and together with its tests. */
 export async function types(): Promise<Outcome> {
   const projects = ['.', ...workspaceFolders()].flatMap((folder) =>
@@ -72,7 +75,7 @@ export async function types(): Promise<Outcome> {
   const outcome = { passed: 0, failed: 0 };
   const worker = async (): Promise<void> => {
     for (let project = projects.shift(); project; project = projects.shift()) {
-      const ok = (await runTool('tsc', ['--noEmit', '--pretty', 'false', '-p', project])) === 0;
+      const ok = (await runNode(compiler, ['--noEmit', '--pretty', 'false', '-p', project])) === 0;
       if (!ok) console.log(`${project}: type errors`);
       count(outcome, ok);
     }

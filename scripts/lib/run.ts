@@ -15,15 +15,27 @@ export interface RunOptions {
 
 /** Runs one of the workspace's own tools (`node_modules/.bin`) and resolves to its exit code. */
 export function runTool(tool: string, args: string[], options: RunOptions = {}): Promise<number> {
+  return run(join(binaries, tool), args, { shell: process.platform === 'win32', ...options });
+}
+
+/** Runs a JavaScript file with this Node and resolves to its exit code. */
+export function runNode(script: string, args: string[]): Promise<number> {
+  return run(process.execPath, [script, ...args], {});
+}
+
+function run(command: string, args: string[], options: RunOptions & { shell?: boolean }): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(join(binaries, tool), args, {
+    const child = spawn(command, args, {
       cwd: options.cwd ?? root,
       stdio: options.stdio ?? 'inherit',
       // tsdown looks for pnpm on the path, to see each package as it would be packed.
       env: { ...process.env, PATH: `${binaries}${delimiter}${process.env['PATH'] ?? ''}`, ...options.env },
-      shell: process.platform === 'win32',
+      shell: options.shell ?? false,
     });
     child.once('error', reject);
-    child.once('close', (code) => resolve(code ?? 1));
+    child.once('close', (code, signal) => {
+      if (signal) console.error(`${command} was ended by ${signal}.`);
+      resolve(code ?? 1);
+    });
   });
 }
