@@ -157,3 +157,16 @@ export class DisposedError extends CalotypeError {
 export function assertNever(value: never): never {
   throw new Error(`Internal error: unexpected ${JSON.stringify(value)}`);
 }
+
+/** Weights that cannot be updated: the model does not have them, or what runs it keeps its own copies. */
+export class WeightUpdateError extends CalotypeError {
+  override name = 'WeightUpdateError';
+  /** Names of the initializers. */
+  readonly weights: readonly string[];
+
+  constructor(weights: readonly string[], reason: string) {
+    const others = weights.length > 1 ? ` (and ${weights.length - 1} others)` : '';
+    super(`Weight '${weights[0]}'${others} cannot be updated: ${reason}.`);
+    this.weights = weights;
+  }
+}

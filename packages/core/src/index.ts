@@ -5,6 +5,7 @@ export type { PrepareOptions, RunOptions, Session, SessionOptions } from './sess
 export type { Tensors } from './session/feeds.ts';
 export type { IslandReport, SessionReport } from './session/report.ts';
 export type { InputShapes } from './session/request.ts';
+export type { UpdatesByWeight } from './session/weight-updates.ts';
 
 export { Tensor } from './tensor/tensor.ts';
 export type { GpuData, NumericType, TypedArray, TypedArrays } from './tensor/tensor.ts';
@@ -14,7 +15,8 @@ export type { Shape } from './tensor/shape.ts';
 export { Engine } from './gpu/engine.ts';
 export type { EngineOptions } from './gpu/engine.ts';
 export type { DispatchTime } from './gpu/profiler.ts';
-export type { PrepareProgress } from './gpu/resident-weights.ts';
+export type { PrepareProgress } from './gpu/load.ts';
+export type { LowRankFactors, LowRankUpdate } from './gpu/low-rank.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
@@ -32,6 +34,7 @@ export type {
   TensorView,
 } from './plan/plan.ts';
 export type { SymbolicType } from './graph/template.ts';
+export type { WeightInfo } from './graph/weight-uses.ts';
 
 export { ortIsLoaded, setOrtAssets } from './fallback/runtime.ts';
 export type { OrtAssets } from './fallback/runtime.ts';
@@ -63,5 +66,6 @@ export {
   SourceError,
   UnsupportedDeviceError,
   UnsupportedOpError,
+  WeightUpdateError,
 } from './errors.ts';
 export type { UnsupportedOp } from './errors.ts';

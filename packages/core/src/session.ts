@@ -4,6 +4,7 @@ import {
   OutOfMemoryError,
   UnsupportedDeviceError,
   UnsupportedOpError,
+  WeightUpdateError,
   type UnsupportedOp,
 } from './errors.ts';
 import { OrtIslands } from './fallback/islands.ts';
@@ -12,10 +13,12 @@ import { checkPrecision, Engine } from './gpu/engine.ts';
 import type { DispatchTime } from './gpu/profiler.ts';
 import { Profiler } from './gpu/profiler.ts';
 import { Program } from './gpu/program.ts';
-import { ResidentWeights, type PrepareProgress } from './gpu/resident-weights.ts';
+import type { PrepareProgress } from './gpu/load.ts';
+import { ResidentWeights, type HeldWeights } from './gpu/resident-weights.ts';
 import { buildTemplate } from './graph/build.ts';
 import { NeedsInputValue } from './graph/force.ts';
 import type { GraphTemplate, SymbolicType } from './graph/template.ts';
+import type { WeightInfo } from './graph/weight-uses.ts';
 import type { Model } from './onnx/model.ts';
 import { readModel } from './onnx/reader.ts';
 import type { Precision } from './plan/capabilities.ts';
@@ -27,6 +30,7 @@ import { planModel } from './session/planning.ts';
 import { RecentlyUsed } from './session/recent.ts';
 import { cpuReport, gpuReport, type SessionReport } from './session/report.ts';
 import { declaredShapes, planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
+import { WeightUpdates, type UpdatesByWeight } from './session/weight-updates.ts';
 import { WholeExecutable } from './session/whole-executable.ts';
 import { resolveModelSource, type ModelSource } from './source/model-source.ts';
 
@@ -106,13 +110,17 @@ export class Session {
   /** `undefined` where there is no WebGPU: then everything runs on the CPU. */
   readonly engine: Engine | undefined;
   readonly #model: Model;
-  readonly #template: GraphTemplate;
+  /** With branches beside quantized weights that have updates. */
+  #template: GraphTemplate;
   readonly #options: SessionOptions;
   readonly #stableInputs: ReadonlySet<string>;
   readonly #weights: ResidentWeights | undefined;
   readonly #numerics: NumericCheck | undefined;
   readonly #islands: OrtIslands = new OrtIslands();
   readonly #programs: RecentlyUsed<Executable>;
+  readonly #updates: WeightUpdates;
+  /** Keeps weights on the GPU between the programs for one template and those for the next. */
+  #kept: HeldWeights[] = [];
   /** Inputs that shapes inside the graph are known to depend on. */
   readonly #valueInputs = new Set<string>();
   /** Why the model as a whole runs on the CPU, once that is known. */
@@ -138,6 +146,7 @@ export class Session {
     this.#weights = engine && new ResidentWeights(engine);
     this.#numerics = engine && options.checkNumerics ? new NumericCheck(engine) : undefined;
     this.#programs = new RecentlyUsed(options.maxPrograms ?? 4);
+    this.#updates = new WeightUpdates(template);
   }
 
   /** What the graph declares to take. Symbolic dimensions by name, `undefined` where nothing is known. */
@@ -148,6 +157,36 @@ export class Session {
   /** What the graph declares to give. */
   get outputs(): readonly SymbolicType[] {
     return this.#template.outputs;
+  }
+
+  /** Weights of products and convolutions: those that `updateWeights` may change. */
+  get weights(): readonly WeightInfo[] {
+    return this.#updates.weights;
+  }
+
+  /**
+   * Makes these low-rank updates the ones that hold, from the next run on; weights that are not named are the file's
+   * again, bit by bit.
+   *
+   * Updates of floats are merged on the GPU and cost nothing in a run. For that, weights whose updates changed are read
+   * from their source once more: keeping a second copy would take as much memory as the weights themselves. Updates of
+   * quantized weights are computed beside them; the first run then plans again.
+   *
+   * @throws WeightUpdateError for names that are not in `weights`, and where onnxruntime keeps the weights
+   * @throws SourceError, OutOfMemoryError, the signal's reason: the updates hold nevertheless, and the next run makes up
+   *   for what was missed
+   */
+  updateWeights(updates: UpdatesByWeight, options: PrepareOptions = {}): Promise<void> {
+    return this.#inTurn(options.signal, async () => {
+      if (this.#cpuReason !== undefined && updates.size > 0) {
+        throw new WeightUpdateError([...updates.keys()], `onnxruntime runs this model (${this.#cpuReason})`);
+      }
+      const { merged, changed, template } = this.#updates.set(updates);
+      if (template) await this.#exchange(template);
+      this.#weights?.setMerged(merged, changed);
+      for (const executable of this.#programs.values()) executable.forgetRequest();
+      await this.#refresh(options);
+    });
   }
 
   /**
@@ -234,6 +273,7 @@ export class Session {
     if (this.#disposed) return;
     this.#disposed = true;
     while (this.#programs.evict());
+    this.#letGo();
     this.#whole?.dispose();
     this.#weights?.dispose();
     this.#numerics?.dispose();
@@ -262,6 +302,7 @@ export class Session {
 
   async #run(inputs: Readonly<Tensors>, options: RunOptions, profiler?: Profiler): Promise<Tensors> {
     for (const [name, tensor] of Object.entries(inputs)) checkUsable(name, tensor, this.engine);
+    await this.#refresh(options);
     const executable = await this.#executable(inputs, options);
     const results = await this.#withRoom(1, () =>
       executable.run(inputs, { targets: options.outputs, signal: options.signal, profiler }),
@@ -289,6 +330,8 @@ export class Session {
         });
       } catch (error) {
         if (!(error instanceof UnsupportedOpError) || !this.#mayFallBack) throw error;
+        const { updated } = this.#updates;
+        if (updated.length > 0) throw new WeightUpdateError(updated, 'this model needs onnxruntime');
         this.#cpuReason = reasonOf(error.ops);
       }
     }
@@ -338,6 +381,7 @@ export class Session {
     const { signal, onProgress = this.#options.onProgress } = options;
     const engine = this.engine!;
     const plan = await this.#planFor(request, signal);
+    this.#refuseForeign(plan);
     return this.#withRoom(0, async () => {
       const program = await Program.prepare(engine, plan, this.#weights!, {
         signal,
@@ -345,10 +389,38 @@ export class Session {
         islands: this.#islands,
       });
       const executable = new Executable(engine, program, this.#stableInputs);
+      this.#letGo();
       if (this.#disposed) executable.dispose();
       this.#check();
       return executable;
     });
+  }
+
+  /** @throws WeightUpdateError where onnxruntime would run with the file's weights in place of the updated ones */
+  #refuseForeign({ steps }: Plan): void {
+    const updated = new Set(this.#updates.updated);
+    for (const step of steps) {
+      if (step.kind !== 'island') continue;
+      const names = [...step.weights.values()].flatMap(({ name }) => (updated.has(name) ? [name] : []));
+      if (names.length > 0) throw new WeightUpdateError(names, `onnxruntime runs ${step.label} with it`);
+    }
+  }
+
+  /** Makes weights again whose updates have changed. */
+  async #refresh({ signal, onProgress = this.#options.onProgress }: PrepareOptions): Promise<void> {
+    await this.#withRoom(1, async () => this.#weights?.refresh({ signal, onProgress }));
+  }
+
+  /** Goes over to another form of the model, whose programs are made when they are wanted. Weights stay. */
+  async #exchange(template: GraphTemplate): Promise<void> {
+    for (const { plan } of this.#programs.values()) this.#kept.push(await this.#weights!.hold(plan, {}));
+    while (this.#programs.evict());
+    this.#template = template;
+  }
+
+  #letGo(): void {
+    for (const held of this.#kept) held.release();
+    this.#kept = [];
   }
 
   /** Lets go of programs for other shapes, which can be made again, when memory runs out. Spares the last `spared`. */

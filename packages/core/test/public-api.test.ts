@@ -18,6 +18,7 @@ test('the public surface', () => {
       "Tensor",
       "UnsupportedDeviceError",
       "UnsupportedOpError",
+      "WeightUpdateError",
       "blobSource",
       "bytesSource",
       "createSession",

@@ -1,6 +1,6 @@
 import { untilAbort } from '../abort.ts';
 import { CalotypeError, InvalidModelError } from '../errors.ts';
-import type { LoadOptions } from '../gpu/resident-weights.ts';
+import type { LoadOptions } from '../gpu/load.ts';
 import type { Model } from '../onnx/model.ts';
 import { readTensor } from '../onnx/reader.ts';
 import { writeModel } from '../onnx/write.ts';

@@ -5,7 +5,8 @@ import type { Engine } from './engine.ts';
 import { Pacer } from './pacer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
-import type { HeldWeights, LoadOptions, ResidentWeights } from './resident-weights.ts';
+import type { LoadOptions } from './load.ts';
+import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
 
 /** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
 const UNIFORM_STRIDE = 256;

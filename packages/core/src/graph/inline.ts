@@ -97,7 +97,9 @@ export class Inliner {
     const opset =
       scope.opsets.get(node.domain) ?? this.#model.opsets.get(node.domain) ?? this.#defaultOpset(node);
     const inputs = node.inputs.map((input) => (input === '' ? '' : scope.rename(input)));
-    into.nodes.push({ op: node.op, domain: node.domain, name, opset, inputs, outputs, attributes, blocks });
+    const { op, domain, module } = node;
+    const added = { op, domain, name, opset, inputs, outputs, attributes, blocks };
+    into.nodes.push(module === undefined ? added : { ...added, module });
   }
 
   #count(): void {

@@ -38,6 +38,8 @@ export interface TemplateNode {
   attributes: Map<string, Attribute>;
   /** Graph attributes: branches of `If`, bodies of loops. */
   blocks: Map<string, Block>;
+  /** See `ModelNode.module`. */
+  module?: string;
 }
 
 /** Type of a graph input or output as the file declares it. */

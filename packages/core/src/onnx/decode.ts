@@ -128,10 +128,26 @@ function decodeNode(reader: WireReader, context: TensorContext): ModelNode {
     else if (field === 5) readAttribute(reader, context, node.attributes);
     else if (field === 7) node.domain = domainOf(reader.string());
     else if (field === 8) node.overload = reader.string();
-    else reader.skip();
+    else if (field === 9) {
+      const module = reader.message(() => decodeModule(reader));
+      if (module !== undefined) node.module = module;
+    } else reader.skip();
   }
   if (node.op === '') reader.fail(`node '${node.name}' names no operator`, start);
   return node;
+}
+
+/** One of a node's notes: the one in which PyTorch's exporter lists the modules around the node, outermost first. */
+function decodeModule(reader: WireReader): string | undefined {
+  let isScopes = false;
+  let module: string | undefined;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) isScopes = reader.string() === 'pkg.torch.onnx.name_scopes';
+    // A list as Python prints it; the last name is the node's own.
+    else if (field === 2 && isScopes) module = [...reader.string().matchAll(/'([^']*)'/g)].at(-2)?.[1];
+    else reader.skip();
+  }
+  return module === '' ? undefined : module;
 }
 
 function readAttribute(reader: WireReader, context: TensorContext, attributes: Map<string, Attribute>): void {

@@ -38,6 +38,8 @@ export interface ModelNode {
   /** `''` stands for an output that nobody wants. */
   outputs: string[];
   attributes: Map<string, Attribute>;
+  /** Path of the PyTorch module that the node came from, where the exporter noted it: `down_blocks.0.attentions.0`. */
+  module?: string;
 }
 
 /** Attribute of a node. Integers beyond ±(2^53 - 1), such as INT64_MAX for "to the end", are clamped to that. */

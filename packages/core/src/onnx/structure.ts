@@ -25,7 +25,7 @@ type Message = 'model' | 'graph' | 'node' | 'attribute' | 'tensor' | 'function';
 const longFields: Readonly<Record<Message, Readonly<Record<number, Message | 'keep'>>>> = {
   model: { 2: 'keep', 3: 'keep', 7: 'graph', 8: 'keep', 25: 'function' },
   graph: { 1: 'node', 2: 'keep', 5: 'tensor', 11: 'keep', 12: 'keep', 13: 'keep' },
-  node: { 1: 'keep', 2: 'keep', 3: 'keep', 4: 'keep', 5: 'attribute', 7: 'keep', 8: 'keep' },
+  node: { 1: 'keep', 2: 'keep', 3: 'keep', 4: 'keep', 5: 'attribute', 7: 'keep', 8: 'keep', 9: 'keep' },
   attribute: {
     1: 'keep',
     4: 'keep',

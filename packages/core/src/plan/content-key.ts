@@ -21,7 +21,10 @@ export function contentKey(parts: readonly (string | Uint8Array)[]): string {
 
 const identities = new WeakMap<TensorRef, string>();
 
-/** Name of a constant's contents: where they lie, or for those at hand what they are. */
+/**
+ * Name of a constant's contents: where they lie, or for those at hand what they are and whose. Equal contents under two
+ * names are two: one of them may be updated.
+ */
 export function identityOf(ref: TensorRef): string {
   const known = identities.get(ref);
   if (known !== undefined) return known;
@@ -30,7 +33,7 @@ export function identityOf(ref: TensorRef): string {
     data.kind === 'range'
       ? `${data.source.name}@${data.offset}+${data.length}`
       : data.kind === 'inline'
-        ? contentKey([data.bytes])
+        ? `${ref.name}=${contentKey([data.bytes])}`
         : data.kind === 'missing'
           ? `${data.location}@${data.offset}+${data.length}`
           : ref.name;

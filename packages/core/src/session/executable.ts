@@ -62,6 +62,11 @@ export class Executable {
     }
   }
 
+  /** Makes the next run do the request phase again: weights have changed. */
+  forgetRequest(): void {
+    this.#seen = undefined;
+  }
+
   #bindInputs(
     feeds: Readonly<Tensors>,
     external: Map<BufferId, GPUBuffer>,

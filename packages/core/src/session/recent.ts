@@ -17,6 +17,11 @@ export class RecentlyUsed<T extends { dispose(): void }> {
     return [...this.#entries.values()].at(-1);
   }
 
+  /** All that is kept, least recently used first. */
+  values(): Iterable<T> {
+    return this.#entries.values();
+  }
+
   get(key: string): T | undefined {
     const entry = this.#entries.get(key);
     if (!entry) return undefined;
