@@ -29,6 +29,7 @@ export type {
   OperatorCount,
   Plan,
   PlanBuffer,
+  QuantizedWeight,
   Step,
   Storage,
   TensorView,

@@ -61,8 +61,7 @@ export class TestGraph {
   /** An initializer, uploaded as raw bytes of its dtype. */
   weight(name: string, tensor: TestTensor): Value {
     const dtype = tensor.dtype ?? 'float32';
-    const values = encode(dtype, tensor.data);
-    const bytes = new Uint8Array(values.buffer as ArrayBuffer, 0, bytesOf(dtype, sizeOf(tensor.shape)));
+    const bytes = rawBytes(dtype, tensor.data);
     const dims = [...tensor.shape];
     return {
       name,
@@ -191,6 +190,17 @@ export function random(count: number, seed: number): Float64Array {
     state ^= state << 5;
     return Math.fround((state >>> 0) / 2147483648 - 1);
   });
+}
+
+/** Contents of a tensor as a file has them; integers of 4 bits two to a byte, the first in the low half. */
+export function rawBytes(dtype: NumericType, data: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+  if (dtype === 'int4' || dtype === 'uint4') {
+    const bytes = new Uint8Array(bytesOf(dtype, data.length));
+    for (let i = 0; i < data.length; i++) bytes[i >> 1]! |= (data[i]! & 15) << (4 * (i & 1));
+    return bytes;
+  }
+  const { buffer, byteOffset, byteLength } = encode(dtype, data);
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 function toAttribute(value: AttributeValue): Attribute {

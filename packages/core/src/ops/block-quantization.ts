@@ -1,6 +1,5 @@
 import { ShapeError } from '../errors.ts';
 import { OWN_DOMAIN, type Node, type Value } from '../graph/graph.ts';
-import { dequantize } from '../kernels/quantize/dequantize.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import type { Storage, TensorView } from '../plan/plan.ts';
 import { isDense } from '../plan/view.ts';
@@ -85,6 +84,7 @@ function zeroPoints(node: Node, lowering: Lowering, { rows, bits, blocks }: Bloc
         ? origin.data[row * perRow + k]!
         : (origin.data[row * perRow + (k >> 1)]! >> (4 * (k & 1))) & 15;
     const numbers = Array.from({ length: rows * blocks }, (_, i) => at(Math.floor(i / blocks), i % blocks));
+    if (numbers.every((number) => number === numbers[0])) return numbers[0]!;
     return lowering.constant(Float32Array.from(numbers), [rows, blocks]);
   }
   const view = isFloat(value.dtype) ? lowering.dense(value) : lowering.view(value);
@@ -96,7 +96,7 @@ function zeroPoints(node: Node, lowering: Lowering, { rows, bits, blocks }: Bloc
 
 /**
  * `DequantizeBlocks(_, b, scales, zeros?) -> [N, K]` in the scales' dtype: the weight of MatMulNBits with the same
- * operands and attributes `N`, `K`, `bits`, `block_size`. The operator that keeps weights packed replaces it.
+ * operands and attributes `N`, `K`, `bits`, `block_size`. Products read the integers themselves.
  */
 const dequantizeBlocks: OpDefinition = {
   infer(node) {
@@ -112,8 +112,7 @@ const dequantizeBlocks: OpDefinition = {
     const scales = lowering.dense(operand(node, 2));
     const scale = { ...scales, shape: [rows, blocks], strides: [blocks, 1] };
     const zero = zeroPoints(node, lowering, sizes);
-    const output = lowering.allocate(node.outputs[0]!);
-    lowering.dispatch(dequantize({ x, scale, zero, block: { axis: 1, size: block } }, output));
+    lowering.dequantized(node.outputs[0]!, { x, scale, zero, block: { axis: 1, size: block } });
   },
 };
 

@@ -5,9 +5,13 @@ import gatherNdSource from '../kernels/gather/gather-nd.wgsl';
 import gatherSource from '../kernels/gather/gather.wgsl';
 import oneHotSource from '../kernels/gather/one-hot.wgsl';
 import { indexedKernel } from '../kernels/movement/indexed.ts';
+import { dequantizedReads } from '../kernels/quantize/dequantize.ts';
 import { u32 } from '../kernels/shader.ts';
+import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
-import { formatShape, normalizeAxis, sizeOf, stridesOf } from '../tensor/shape.ts';
+import { describeQuantized } from '../plan/quantized.ts';
+import { isDense } from '../plan/view.ts';
+import { equalShapes, formatShape, normalizeAxis, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { constantOperand, describe, intAttribute, operand, scalarOperand } from './operands.ts';
 import { forEachIndex, readView, rowMajorView } from './views.ts';
@@ -48,6 +52,23 @@ function gatherView(node: Node, x: TensorView): TensorView | undefined {
   };
 }
 
+/** How a table is read: as it is, or from the integers that it stands for. */
+function tableOf(
+  lowering: Lowering,
+  x: TensorView,
+): { name: string; inputs: Record<string, TensorView>; functions: string } {
+  const from = lowering.quantized(x);
+  if (!from || !isDense(x) || !equalShapes(x.shape, from.x.shape)) {
+    return {
+      name: x.storage,
+      inputs: { x },
+      functions: 'fn table_at(at: x_Index) -> Scalar { return Scalar(x_at(at)); }',
+    };
+  }
+  lowering.keepsIntegers(x, describeQuantized(from), [from.x]);
+  return { name: from.x.storage, ...dequantizedReads(from, 'table_at') };
+}
+
 const gather: OpDefinition = {
   infer(node) {
     const { dtype, shape } = operand(node, 0);
@@ -80,13 +101,14 @@ const gather: OpDefinition = {
     }
     const output = lowering.allocate(result!);
     const indices = lowering.view(operand(node, 1));
+    const table = tableOf(lowering, x);
     lowering.dispatch(
       indexedKernel({
-        name: `gather_${x.storage}_${output.storage}`,
+        name: `gather_${table.name}_${output.storage}`,
         output,
-        inputs: { x, indices },
+        inputs: { ...table.inputs, indices },
         constants: { AXIS: axisOf(node, 0), DEPTH: indices.shape.length },
-        body: gatherSource,
+        body: `${table.functions}\n${gatherSource}`,
         // Tables are read in part; the rest of a vocabulary costs nothing.
         work: { bytes: 8 * sizeOf(output.shape) },
       }),

@@ -1,6 +1,6 @@
 import type { Node, Value } from '../graph/graph.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import type { Shape } from '../tensor/shape.ts';
+import { equalShapes, sizeOf, type Shape } from '../tensor/shape.ts';
 import { Compose } from './compose.ts';
 import { attributesOf, convolutionAttributes } from './contrib-linear.ts';
 import { convOps } from './conv.ts';
@@ -20,6 +20,19 @@ function centred(c: Compose, x: Value, zero: Value | undefined, shape?: Shape): 
   return c.mul(c.sub(wide, c.cast(shape ? c.reshape(zero, shape) : zero, 'float32')), scale);
 }
 
+/**
+ * The same for weights, which stay in integers.
+ *
+ * @param axis what zero points differ along
+ */
+function centredWeight(c: Compose, x: Value, zero: Value | undefined, axis: number): Value | undefined {
+  const isOne = !zero || sizeOf(zero.shape) === 1;
+  if (x.origin.kind !== 'weight' || !(isOne || equalShapes(zero.shape, [x.shape[axis]!]))) return undefined;
+  const shape = isOne ? [] : zero.shape;
+  const scale = c.build.constant(new Array<number>(sizeOf(shape)).fill(1 / 256), shape, 'float32');
+  return c.op('DequantizeLinear', [x, scale, zero && c.reshape(zero, shape)], { axis });
+}
+
 /** The integers that a product of `centred` operands stands for. Exact up to 2^24, like f32. */
 function asInteger(c: Compose, product: Value): Value {
   return c.cast(c.op('Round', [c.mul(product, c.scalar(65536, 'float32'))]), 'int32');
@@ -34,7 +47,8 @@ function zeroShape(zero: Value | undefined, side: 'rows' | 'columns'): Shape | u
 
 function integerProduct(c: Compose, a: Value, b: Value, aZero?: Value, bZero?: Value): Value {
   const left = centred(c, a, aZero, zeroShape(aZero, 'rows'));
-  const right = centred(c, b, bZero, zeroShape(bZero, 'columns'));
+  const right =
+    centredWeight(c, b, bZero, b.shape.length - 1) ?? centred(c, b, bZero, zeroShape(bZero, 'columns'));
   return asInteger(c, c.op('MatMul', [left, right]));
 }
 
@@ -67,7 +81,7 @@ function byOutput(value: Value, rank: number): Shape {
 function integerConvolution(c: Compose, node: Node, x: Value, w: Value, xZero?: Value, wZero?: Value): Value {
   const rank = w.shape.length;
   const picture = centred(c, x, xZero, xZero && []);
-  const weights = centred(c, w, wZero, wZero && byOutput(wZero, rank));
+  const weights = centredWeight(c, w, wZero, 0) ?? centred(c, w, wZero, wZero && byOutput(wZero, rank));
   return asInteger(c, c.op('Conv', [picture, weights], attributesOf(node, convolutionAttributes)));
 }
 

@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.ts';
 import { call, constant, type Expr } from '../graph/expr.ts';
 import { OWN_DOMAIN, type Node, type Value } from '../graph/graph.ts';
-import { dequantize } from '../kernels/quantize/dequantize.ts';
+import { dataOf } from '../graph/match.ts';
 import { codeOf } from '../onnx/element-types.ts';
 import type { TensorView } from '../plan/plan.ts';
 import type { DataType } from '../tensor/dtype.ts';
@@ -36,7 +36,10 @@ function granularityOf(node: Node): Granularity {
 /** A scale or zero point as a view that broadcasts to x, where it is one for all or for each index of an axis. */
 function alongAxis(view: TensorView, granularity: Granularity, rank: number): TensorView {
   if (granularity.kind === 'block') return view;
-  if (granularity.kind === 'tensor') return { ...view, shape: [], strides: [] };
+  if (granularity.kind === 'tensor') {
+    const ones = new Array<number>(rank).fill(1);
+    return { ...view, shape: ones, strides: ones.map(() => 0) };
+  }
   const shape = Array.from({ length: rank }, (_, axis) => (axis === granularity.axis ? view.shape[0]! : 1));
   return {
     ...view,
@@ -54,15 +57,19 @@ const dequantizeLinear: OpDefinition = {
   lower(node, lowering) {
     const x = lowering.view(operand(node, 0));
     const granularity = granularityOf(node);
-    const rank = x.shape.length;
     const take = (index: number): TensorView =>
-      alongAxis(lowering.view(operand(node, index)), granularity, rank);
-    const zero = hasOperand(node, 2) ? take(2) : 0;
-    const output = lowering.allocate(node.outputs[0]!);
+      alongAxis(lowering.view(operand(node, index)), granularity, x.shape.length);
+    const zero = hasOperand(node, 2) ? (oneNumber(operand(node, 2)) ?? take(2)) : 0;
     const block = granularity.kind === 'block' ? { block: granularity } : {};
-    lowering.dispatch(dequantize({ x, scale: take(1), zero, ...block }, output));
+    lowering.dequantized(node.outputs[0]!, { x, scale: take(1), zero, ...block });
   },
 };
+
+/** What all elements of a constant are, if they are the same: zero points of symmetric schemes. */
+export function oneNumber(value: Value): number | undefined {
+  const data = dataOf(value);
+  return data?.every((element) => element === data[0]) ? data[0] : undefined;
+}
 
 const ranges: Partial<Record<DataType, readonly [number, number]>> = {
   int4: [-8, 7], uint4: [0, 15], int8: [-128, 127], uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535],

@@ -3,6 +3,7 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { input as inputExpr } from '../graph/expr.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
+import { dequantize } from '../kernels/quantize/dequantize.ts';
 import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { TensorRef } from '../onnx/model.ts';
@@ -11,7 +12,18 @@ import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import { contentKey, identityOf } from './content-key.ts';
 import type { DispatchSpec, Lowering } from './lowering.ts';
-import type { BufferId, Island, Phase, PlanBuffer, Port, Step, Storage, TensorView } from './plan.ts';
+import type {
+  BufferId,
+  Island,
+  Phase,
+  PlanBuffer,
+  Port,
+  QuantizedWeight,
+  Step,
+  Storage,
+  TensorView,
+} from './plan.ts';
+import { describeQuantized, type Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
 
 /** How the bytes of each dtype are read where they lie in a file or come from the caller. */
@@ -55,6 +67,10 @@ export class PlanBuilder implements Lowering {
   readonly #exact: ReadonlySet<Value>;
   /** Copies made by `dense`, so that several consumers share one. */
   readonly #copies = new Map<string, TensorView>();
+  /** Buffers of dequantized weights, with what they are made from. */
+  readonly #integers = new Map<BufferId, Quantized>();
+  readonly #kept: { name: string; format: string; buffers: BufferId[] }[] = [];
+  readonly #inflated = new Map<BufferId, string>();
   #node: Node | undefined;
 
   constructor(graph: Graph, options: BuilderOptions) {
@@ -116,6 +132,45 @@ export class PlanBuilder implements Lowering {
 
   alias(value: Value, view: TensorView): void {
     this.#views.set(value, { ...view, dtype: value.dtype });
+  }
+
+  dequantized(value: Value, from: Quantized): void {
+    const view = this.allocate(value);
+    this.dispatch(dequantize(from, view));
+    if (this.phase(view) === 'load' && storageBits[from.x.storage] <= 8) {
+      this.#integers.set(view.buffer, from);
+    }
+  }
+
+  quantized(view: TensorView): Quantized | undefined {
+    return this.#integers.get(view.buffer);
+  }
+
+  keepsIntegers(weight: TensorView, format: string, buffers: readonly TensorView[]): void {
+    const from = this.quantized(weight)?.x ?? weight;
+    const { label } = this.buffers[from.buffer]!;
+    this.#kept.push({ name: label, format, buffers: buffers.map(({ buffer }) => buffer) });
+  }
+
+  inflates(view: TensorView, reason: string): void {
+    this.#inflated.set(view.buffer, reason);
+  }
+
+  /** Weights of few bits among the buffers that the plan needs. */
+  quantizedWeights(isNeeded: (id: BufferId) => boolean): QuantizedWeight[] {
+    const kept = this.#kept.filter(({ buffers }) => buffers.every(isNeeded));
+    const inflated = [...this.#integers].filter(([id]) => isNeeded(id));
+    const bytesOf = (ids: Iterable<BufferId>): number =>
+      [...new Set(ids)].reduce((sum, id) => sum + this.buffers[id]!.bytes, 0);
+    return [
+      ...kept.map(({ name, format, buffers }) => ({ name, format, bytes: bytesOf(buffers) })),
+      ...inflated.map(([id, from]) => ({
+        name: this.buffers[from.x.buffer]!.label,
+        format: describeQuantized(from),
+        bytes: this.buffers[id]!.bytes,
+        inflated: this.#inflated.get(id) ?? 'what reads it takes floats',
+      })),
+    ];
   }
 
   scratch(label: string, shape: Shape, storage: Storage): TensorView {

@@ -5,6 +5,7 @@ import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import type { Phase, Storage, TensorView, Work } from './plan.ts';
+import type { Quantized } from './quantized.ts';
 import type { Order } from './view.ts';
 
 /**
@@ -38,6 +39,17 @@ export interface Lowering {
   allocate(value: Value, options?: { order?: Order; scalarStores?: boolean; storage?: Storage }): TensorView;
   /** Says that `value` is nothing but a view of existing memory. */
   alias(value: Value, view: TensorView): void;
+  /**
+   * Says that `value` is what these integers stand for. They are dequantized for whoever wants floats; kernels that
+   * multiply integers ask for `quantized`, and what nobody reads is never made.
+   */
+  dequantized(value: Value, from: Quantized): void;
+  /** The integers that a weight is dequantized from, where `view` looks at one. */
+  quantized(view: TensorView): Quantized | undefined;
+  /** Says in which buffers a weight lies as integers, for reports. `format` as `describeQuantized` gives it. */
+  keepsIntegers(weight: TensorView, format: string, buffers: readonly TensorView[]): void;
+  /** Says why a kernel has to read a quantized weight as floats. */
+  inflates(view: TensorView, reason: string): void;
   /** Memory for an intermediate of this operator alone. */
   scratch(label: string, shape: Shape, storage: Storage): TensorView;
   /** A small constant made by the operator. */

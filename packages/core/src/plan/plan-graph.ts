@@ -64,6 +64,7 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
     ),
     intermediateBytes: memory.intermediateBytes,
     operators: countOperators(sections),
+    quantized: builder.quantizedWeights((id) => memory.moved[id] !== undefined),
   };
 }
 

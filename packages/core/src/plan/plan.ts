@@ -22,6 +22,20 @@ export interface Plan {
   intermediateBytes: number;
   /** Operators of the fused graph by what runs them. */
   operators: OperatorCount[];
+  /** Weights of few bits, in the order of their use. */
+  quantized: QuantizedWeight[];
+}
+
+/** A weight that is stored in integers, in the model's file or since it was loaded. */
+export interface QuantizedWeight {
+  /** Of the tensor with the integers. */
+  name: string;
+  /** `uint4 in blocks of 32`, `int8 by channel`. */
+  format: string;
+  /** What it takes on the GPU, scales included. */
+  bytes: number;
+  /** Why it lies on the GPU in floats, where it does. */
+  inflated?: string;
 }
 
 export interface OperatorCount {

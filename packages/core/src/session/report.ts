@@ -3,7 +3,8 @@ import type { IslandRecord, Provider } from '../fallback/islands.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Precision } from '../plan/capabilities.ts';
-import type { OperatorCount, Plan } from '../plan/plan.ts';
+import { formatBytes } from '../plan/print.ts';
+import type { OperatorCount, Plan, QuantizedWeight } from '../plan/plan.ts';
 
 /** What runs a session's model, and what it costs where that is not this library. */
 export interface SessionReport {
@@ -22,6 +23,8 @@ export interface SessionReport {
   /** Operators after fusion, of the input shapes that were prepared last. */
   operators: OperatorCount[];
   islands: IslandReport[];
+  /** Weights of few bits. Those that have to lie on the GPU in floats say why. */
+  quantized: readonly QuantizedWeight[];
   /** The report in words. */
   toString(): string;
 }
@@ -56,6 +59,7 @@ export function gpuReport(
     precision: plan?.precision ?? engine.precision,
     operators: plan?.operators ?? [],
     islands,
+    quantized: plan?.quantized ?? [],
   });
 }
 
@@ -66,19 +70,40 @@ export function cpuReport(model: Model, reason: string): SessionReport {
     count.nodes++;
     counts.set(`${domain} ${op}`, count);
   }
-  return inWords({ path: 'cpu', reason, operators: [...counts.values()], islands: [] });
+  return inWords({ path: 'cpu', reason, operators: [...counts.values()], islands: [], quantized: [] });
 }
 
 function inWords(report: Omit<SessionReport, 'toString'>): SessionReport {
   return { ...report, toString: () => print(report) };
 }
 
-function print({ path, reason, adapter, precision, islands }: Omit<SessionReport, 'toString'>): string {
+function print(report: Omit<SessionReport, 'toString'>): string {
+  const { path, reason, adapter, precision, islands } = report;
   const head = [path, precision, adapter].filter((part) => part !== undefined).join(' ');
   const notes = islands.map(({ operators, provider, note }) => {
     const names = [...new Set(operators.map(({ op }) => op))].join(', ');
     const reasons = [...new Set(operators.map((operator) => operator.reason))].join('; ');
     return `onnxruntime (${provider}) runs ${names}: ${reasons}${note ? `; ${note}` : ''}`;
   });
-  return [reason ? `${head}: ${reason}` : head, ...notes].join('\n');
+  return [reason ? `${head}: ${reason}` : head, ...notes, ...weightNotes(report.quantized)].join('\n');
+}
+
+/** How many weights are kept in each format, and which are not. */
+function weightNotes(weights: readonly QuantizedWeight[]): string[] {
+  const formats = new Map<string, { count: number; bytes: number }>();
+  for (const { format, bytes, inflated } of weights) {
+    if (inflated !== undefined) continue;
+    const { count, bytes: sum } = formats.get(format) ?? { count: 0, bytes: 0 };
+    formats.set(format, { count: count + 1, bytes: sum + bytes });
+  }
+  return [
+    ...[...formats].map(
+      ([format, { count, bytes }]) => `${count} weights as ${format}: ${formatBytes(bytes)}`,
+    ),
+    ...weights.flatMap(({ name, format, bytes, inflated }) =>
+      inflated === undefined
+        ? []
+        : [`'${name}' (${format}) takes ${formatBytes(bytes)} as floats: ${inflated}`],
+    ),
+  ];
 }

@@ -4,9 +4,10 @@ import { Engine } from '../../src/gpu/engine.ts';
 import { createSession } from '../../src/session.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
-import { encode, Tensor, type NumericType } from '../../src/tensor/tensor.ts';
+import { bytesOf } from '../../src/tensor/dtype.ts';
+import { encode, Tensor, toDoubles, type NumericType, type TypedArray } from '../../src/tensor/tensor.ts';
 import { model, type AttributeSpec, type NodeSpec, type TensorSpec } from '../onnx-writer.ts';
-import { random, relativeL2 } from '../run-graph.ts';
+import { random, rawBytes, relativeL2 } from '../run-graph.ts';
 
 // Threads would need cross-origin isolation.
 ort.env.wasm.numThreads = 1;
@@ -33,6 +34,12 @@ export interface OperatorCase {
   outputs?: (NumericType | undefined)[];
   /** Other nodes that compute the same from `x0`, `x1`, … into `y0`, …: where onnxruntime has no CPU kernel. */
   reference?: NodeSpec[];
+  /** Several nodes in place of the one, from `x0`, `x1`, … to `y0`. `op` names the case only. */
+  nodes?: NodeSpec[];
+  /** 21 by default. */
+  opset?: number;
+  /** Whether weights may become floats on the GPU; they may not by default. */
+  inflated?: boolean;
   initializers?: Record<string, TensorSpec>;
 }
 
@@ -47,18 +54,21 @@ export const ints = (dtype: 'int32' | 'int64', shape: number[], data: number[]):
   data,
 });
 /** Small integers all over their range, in the file. */
-export const bytes = (dtype: 'uint8' | 'int8', shape: number[], seed: number): CaseOperand => {
+export const bytes = (
+  dtype: 'uint8' | 'int8' | 'uint4' | 'int4',
+  shape: number[],
+  seed: number,
+): CaseOperand => {
   const count = shape.reduce((size, dim) => size * dim, 1);
-  const low = dtype === 'int8' ? 128 : 0;
+  const range = dtype.endsWith('4') ? 16 : 256;
+  const low = dtype.startsWith('u') ? 0 : range / 2;
   return {
     shape,
     dtype,
-    data: Array.from({ length: count }, (_, i) => ((i * 89 + seed * 53) % 256) - low),
+    data: Array.from({ length: count }, (_, i) => ((i * 89 + seed * 53) % range) - low),
     weight: true,
   };
 };
-
-const opsets = { '': 21, 'com.microsoft': 1 };
 
 /** Runs both and compares every output. Relative L2 at most 1e-5 for floats, equality for integers. */
 async function compare(engine: Engine, item: OperatorCase): Promise<void> {
@@ -68,9 +78,11 @@ async function compare(engine: Engine, item: OperatorCase): Promise<void> {
   const contents = new Map(
     present.map(({ name, shape, dtype = 'float32', data }, k) => [
       name,
-      encode(dtype, data ?? random(sizeOf(shape), k + 1)),
+      rawBytes(dtype, data ?? random(sizeOf(shape), k + 1)),
     ]),
   );
+  const typed = (name: string, dtype: NumericType): TypedArray =>
+    encode(dtype, toDoubles(dtype, contents.get(name)!, contents.get(name)!.length / bytesOf(dtype, 1)));
   const outputs = (item.outputs ?? ['float32']).map((dtype, index) => ({
     name: dtype ? `y${index}` : '',
     dtype,
@@ -82,13 +94,10 @@ async function compare(engine: Engine, item: OperatorCase): Promise<void> {
     outputs: outputs.map(({ name }) => name),
     attributes: item.attributes ?? {},
   };
-  const raw = (name: string): Uint8Array => {
-    const { buffer, byteOffset, byteLength } = contents.get(name)!;
-    return new Uint8Array(buffer, byteOffset, byteLength).slice();
-  };
   const write = (nodes: NodeSpec[]): Uint8Array<ArrayBuffer> =>
     model({
-      opsets,
+      irVersion: 10,
+      opsets: { '': item.opset ?? 21, 'com.microsoft': 1 },
       nodes,
       inputs: present
         .filter(({ weight }) => !weight)
@@ -99,34 +108,36 @@ async function compare(engine: Engine, item: OperatorCase): Promise<void> {
         ...Object.fromEntries(
           present
             .filter(({ weight }) => weight)
-            .map(({ name, dtype = 'float32', shape }) => [name, { dtype, dims: [...shape], raw: raw(name) }]),
+            .map(({ name, dtype = 'float32', shape }) => [
+              name,
+              { dtype, dims: [...shape], raw: contents.get(name)! },
+            ]),
         ),
       },
     });
 
   const fed = present.filter(({ weight }) => !weight);
-  const session = await createSession(write([node]), { engine, precision: 'f32' });
-  const reference = await ort.InferenceSession.create(write(item.reference ?? [node]), {
+  const session = await createSession(write(item.nodes ?? [node]), { engine, precision: 'f32' });
+  const reference = await ort.InferenceSession.create(write(item.reference ?? item.nodes ?? [node]), {
     executionProviders: ['wasm'],
     logSeverityLevel: 3,
   });
   try {
     const actual = await session.run(
       Object.fromEntries(
-        fed.map(({ name, dtype = 'float32', shape }) => [
-          name,
-          new Tensor(dtype, shape, contents.get(name)!),
-        ]),
+        fed.map(({ name, dtype = 'float32', shape }) => [name, new Tensor(dtype, shape, typed(name, dtype))]),
       ),
     );
     const expected = await reference.run(
       Object.fromEntries(
         fed.map(({ name, dtype = 'float32', shape }) => [
           name,
-          new ort.Tensor(dtype as ort.Tensor.Type, contents.get(name) as Float32Array, [...shape]),
+          new ort.Tensor(dtype as ort.Tensor.Type, typed(name, dtype) as Float32Array, [...shape]),
         ]),
       ),
     );
+    const inflated = session.report().quantized.filter((weight) => weight.inflated !== undefined);
+    if (!item.inflated) expect(inflated).toEqual([]);
     for (const { name, dtype } of outputs) {
       if (!dtype) continue;
       const [ours, theirs] = [actual[name]!, expected[name]!];

@@ -1,5 +1,6 @@
 // gather.wgsl. Slices of x along AXIS, in the order of indices. Prelude provides, besides what indexed.ts does for x
-// and indices: AXIS: u32; DEPTH: u32, how many of the output's axes come from indices (0 for a single index).
+// and indices: AXIS: u32; DEPTH: u32, how many of the output's axes come from indices (0 for a single index);
+// fn table_at(at: x_Index) -> Scalar.
 
 fn element(at: Index) -> Scalar {
   var which = indices_Index();
@@ -12,5 +13,5 @@ fn element(at: Index) -> Scalar {
     if (axis > AXIS) { origin[axis] = at[axis + DEPTH - 1u]; }
   }
   origin[AXIS] = u32(clamp(select(row, row + dim, row < 0), 0, dim - 1));
-  return Scalar(x_at(origin));
+  return table_at(origin);
 }

@@ -1,7 +1,15 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
-import { gateCode, gemmFlops, outputParams, storeCode, tileOrder, type PartialSums } from './output.ts';
+import {
+  gateCode,
+  gemmFlops,
+  integerSuffix,
+  outputParams,
+  storeCode,
+  tileOrder,
+  type PartialSums,
+} from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aSource, bSource } from './sources.ts';
 
@@ -43,11 +51,11 @@ export function directKernel(
     .map((e) =>
       b.layout === 'kn'
         ? `{
-      ${groups.map((j) => `let b${j} = b_load4(batch, k + ${e}u, s${j});`).join(' ')}
+      ${groups.map((j) => `let b${j} = b_unpack4(b_fetch4(batch, k + ${e}u, s${j}));`).join(' ')}
       ${rows.map((r) => groups.map((j) => `c${r}_${j} += a${r}[${e}] * b${j};`).join(' ')).join('\n      ')}
     }`
         : `{
-      ${groups.map((j) => `let b${j} = b_load4(batch, k, s${j} + ${e}u);`).join(' ')}
+      ${groups.map((j) => `let b${j} = b_unpack4(b_fetch4(batch, k, s${j} + ${e}u));`).join(' ')}
       ${rows.map((r) => groups.map((j) => `c${r}_${j}[${e}] += dot(a${r}, b${j});`).join(' ')).join('\n      ')}
     }`,
     )
@@ -89,7 +97,7 @@ ${tileOrder()}
   }
 }`;
   return {
-    name: `${problem.name}_direct_${threadRows}x${threadColumns}${problem.gate ? '_gated' : ''}${b.layout === 'nk' ? '_nk' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_direct_${threadRows}x${threadColumns}${problem.gate ? '_gated' : ''}${b.layout === 'nk' ? '_nk' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
     inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {

@@ -1,7 +1,15 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
-import { gateCode, gemmFlops, outputParams, storeCode, tileOrder, type PartialSums } from './output.ts';
+import {
+  gateCode,
+  gemmFlops,
+  integerSuffix,
+  outputParams,
+  storeCode,
+  tileOrder,
+  type PartialSums,
+} from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aSource, bSource, readsByElement } from './sources.ts';
 
@@ -64,8 +72,8 @@ export function fmaKernel(
         ]),
     ...loadsB.map(({ guard }, i) =>
       bAlongDepth
-        ? `${guard}{ vb${i} = b_load4(batch, k0 + ib${i} * 4u, n0 + ob${i}); }`
-        : `${guard}{ if (n0 + ib${i} * 4u < params.b_columns) { vb${i} = b_load4(batch, k0 + ob${i}, n0 + ib${i} * 4u); } }`,
+        ? `${guard}{ vb${i} = b_fetch4(batch, k0 + ib${i} * 4u, n0 + ob${i}); }`
+        : `${guard}{ if (n0 + ib${i} * 4u < params.b_columns) { vb${i} = b_fetch4(batch, k0 + ob${i}, n0 + ib${i} * 4u); } }`,
     ),
   ].join('\n      ');
   const putA = (k: string, m: string, v: string): string =>
@@ -85,10 +93,10 @@ export function fmaKernel(
       : loadsA.map(({ guard }, i) => `${guard}{ ${putA(`ka${i}`, `ma${i}`, `va${i}`)} }`)),
     ...loadsB.map(({ guard }, i) =>
       bAlongDepth
-        ? `${guard}{ ${range(4)
-            .map((e) => `tile_b[ib${i} * 4u + ${e}u][ob${i} >> 2u][ob${i} & 3u] = vb${i}[${e}];`)
+        ? `${guard}{ let v = b_unpack4(vb${i}); ${range(4)
+            .map((e) => `tile_b[ib${i} * 4u + ${e}u][ob${i} >> 2u][ob${i} & 3u] = v[${e}];`)
             .join(' ')} }`
-        : `${guard}{ tile_b[ob${i}][ib${i}] = vb${i}; }`,
+        : `${guard}{ tile_b[ob${i}][ib${i}] = b_unpack4(vb${i}); }`,
     ),
   ].join('\n    ');
 
@@ -122,7 +130,7 @@ ${tileOrder()}
     .map(
       (_, i) => `let ob${i} = (${i * threads}u + lane) / ${bInner}u;
   let ib${i} = (${i * threads}u + lane) % ${bInner}u;
-  var vb${i} = vec4f();`,
+  var vb${i} = BPiece4();`,
     )
     .join('\n  ')}
   ${range(threadRows)
@@ -176,7 +184,7 @@ ${tileOrder()}
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_fma_${tileRows}x${tileColumns}x${tileDepth}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_fma_${tileRows}x${tileColumns}x${tileDepth}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
     inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {

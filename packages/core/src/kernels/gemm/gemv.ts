@@ -1,7 +1,7 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
-import { gateCode, gemmFlops, outputParams, storeCode, type PartialSums } from './output.ts';
+import { gateCode, gemmFlops, integerSuffix, outputParams, storeCode, type PartialSums } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aSource, bSource } from './sources.ts';
 
@@ -16,7 +16,6 @@ export interface GemvShape {
 /** At most this many rows: each costs a vec4 accumulator and a load per step. */
 export const GEMV_ROWS = 8;
 
-/** B is `kn`. */
 export function gemvKernel(
   problem: GemmProblem,
   b: PreparedB,
@@ -32,6 +31,11 @@ export function gemvKernel(
   const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));
   const workgroups = tilesN * batchSize(problem);
   const sum = (lane: string): string => `sum(${lane})`;
+  const alongDepth = b.layout === 'nk';
+  const multiplied = (m: number): string =>
+    alongDepth
+      ? `c${m} + vec4f(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3))`
+      : `fma(vec4f(a.x), b0, fma(vec4f(a.y), b1, fma(vec4f(a.z), b2, fma(vec4f(a.w), b3, c${m}))))`;
   const body = `
 var<workgroup> sums: array<vec4f, ${threads}>;
 fn sum(x: u32) -> vec4f {
@@ -53,14 +57,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     for (var k = (lane / ${lanes}u) * 4u; k < params.depth; k += ${depthLanes * 4}u) {
       let step = a_step(k);
       ${range(4)
-        .map((e) => `let b${e} = b_load4(batch, k + ${e}u, n);`)
-        .join(' ')}
-      ${rows
         .map(
-          (m) =>
-            `{ let a = a_load4(r${m}, step, 0u); c${m} = fma(vec4f(a.x), b0, fma(vec4f(a.y), b1, fma(vec4f(a.z), b2, fma(vec4f(a.w), b3, c${m})))); }`,
+          (e) => `let b${e} = b_unpack4(b_fetch4(batch, ${alongDepth ? `k, n + ${e}u` : `k + ${e}u, n`}));`,
         )
-        .join('\n      ')}
+        .join(' ')}
+      ${rows.map((m) => `{ let a = a_load4(r${m}, step, 0u); c${m} = ${multiplied(m)}; }`).join('\n      ')}
     }
   }
   ${rows
@@ -76,7 +77,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     .join('\n  workgroupBarrier();\n  ')}
 }`;
   return {
-    name: `${problem.name}_gemv_${problem.rows}x${lanes * 4}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_gemv_${problem.rows}x${lanes * 4}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
     inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {

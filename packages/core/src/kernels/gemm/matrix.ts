@@ -3,7 +3,15 @@ import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
 import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
-import { gateCode, gemmFlops, outputParams, storeCode, tileOrder, type PartialSums } from './output.ts';
+import {
+  gateCode,
+  gemmFlops,
+  integerSuffix,
+  outputParams,
+  storeCode,
+  tileOrder,
+  type PartialSums,
+} from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aHalves, bHalves } from './sources.ts';
 
@@ -30,7 +38,7 @@ export function matrixKernel(
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
   const a = aHalves(problem, tileDepth);
-  const bCode = bHalves(problem, b, tileDepth);
+  const bCode = bHalves(problem, b, tileDepth, !emulated);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
 
@@ -45,7 +53,7 @@ export function matrixKernel(
     ${slotsB
       .map(
         ({ guard }, i) =>
-          `${guard}{ vb${i} = ${alongDepth ? `b_load8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_load8(batch, ${k0} + ob${i}, nb${i})`}; }`,
+          `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
       )
       .join('\n    ')}
   }`;
@@ -56,8 +64,8 @@ export function matrixKernel(
     ),
     ...slotsB.map(({ guard }, i) =>
       alongDepth
-        ? `${guard}{ ${tileB}[${firstB}u + ob${i} / ${blockRows}u][(ob${i} % ${blockRows}u) * ${pitchB}u + ib${i}] = vb${i}; }`
-        : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u][ob${i} * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = vb${i}; }`,
+        ? `${guard}{ ${tileB}[${firstB}u + ob${i} / ${blockRows}u][(ob${i} % ${blockRows}u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
+        : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u][ob${i} * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
     ),
   ].join('\n    ');
 
@@ -152,7 +160,7 @@ ${tileOrder()}
       ) => `let ob${i} = ${alongDepth ? spread(`((${i * threads}u + lane) / ${innerB}u)`, depthGroups) : `(${i * threads}u + lane) / ${innerB}u`};
   let ib${i} = (${i * threads}u + lane) % ${innerB}u;
   let nb${i} = ${alongDepth ? `min(n0 + ob${i}, params.b_columns - 1u)` : `min(n0 + ib${i} * 8u, (params.b_columns - 1u) / 8u * 8u)`};
-  var vb${i} = vec4<u32>();`,
+  var vb${i} = BPiece8();`,
     )
     .join('\n  ')}
   ${left.map((i) => right.map((j) => matrices.accumulator(`c${i}_${j}`)).join(' ')).join('\n  ')}
@@ -175,7 +183,7 @@ ${tileOrder()}
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
     directives: matrices.directives,
     raw: [...(a.raw ?? []), ...(bCode.raw ?? [])],
     inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },

@@ -3,7 +3,7 @@ import type { TensorView } from '../../plan/plan.ts';
 import { SPECIAL_FLOATS } from '../elementwise/elementwise.ts';
 import { exprToWgsl } from '../elementwise/wgsl-expr.ts';
 import { u32, type Param } from '../shader.ts';
-import { batchSize, range, type Gate, type GemmProblem } from './problem.ts';
+import { batchSize, range, type Gate, type GemmProblem, type PreparedB } from './problem.ts';
 import type { SourceCode } from './source-code.ts';
 
 // What the back ends share: the order of tiles, gates, and where results go.
@@ -16,6 +16,11 @@ export interface PartialSums {
 
 export function gemmFlops(problem: GemmProblem): number {
   return 2 * batchSize(problem) * problem.rows * problem.columns * problem.depth * (problem.gate ? 2 : 1);
+}
+
+/** What a kernel's name says of integers in B: `_q4`. */
+export function integerSuffix({ integers }: PreparedB): string {
+  return integers ? `_q${integers.bits}` : '';
 }
 
 /** Tiles in stripes of eight rows, so that workgroups which run together share tiles of B and of A in the cache. */

@@ -1,7 +1,9 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
-import { u32 } from '../shader.ts';
+import { u32, type Param } from '../shader.ts';
 import source from './pack.wgsl';
+import address from './pack_address.wgsl';
+import { packIntegers } from './pack-integers.ts';
 import {
   multipliedColumns,
   range,
@@ -35,7 +37,11 @@ export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLay
       columns: problem.columns,
     };
   }
-  return asItLies(lowering, problem, b, want) ?? pack(lowering, problem, b, want);
+  return (
+    packIntegers(lowering, problem, b) ??
+    asItLies(lowering, problem, b, want) ??
+    pack(lowering, problem, b, want)
+  );
 }
 
 /** Half the bytes where nothing is lost: f16 weights stay f16 in every precision. */
@@ -71,6 +77,24 @@ function asItLies(
   };
 }
 
+/** What `pack_address.wgsl` and the kernels around it know of a weight. */
+export function addressParams(problem: GemmProblem, b: WeightSource): Record<string, Param> {
+  const axes = [...range(4 - b.depthAxes.length).map(() => ({ size: 1, stride: 0 })), ...b.depthAxes];
+  return {
+    source_columns: u32(problem.columns * (problem.gate ? 2 : 1)),
+    source_depth: u32(problem.depth),
+    offset: u32(b.view.offset),
+    group_stride: u32(b.groupStride),
+    column_stride: u32(b.columnStride),
+    ...Object.fromEntries(
+      axes.flatMap(({ size, stride }, i) => [
+        [`size${i}`, u32(size)],
+        [`stride${i}`, u32(stride)],
+      ]),
+    ),
+  };
+}
+
 function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: PackLayout): PreparedB {
   const byColumn = want.layout === 'nk';
   const { groups } = b;
@@ -79,10 +103,10 @@ function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: P
   const shape = byColumn ? [groups, columns, depth] : [groups, depth, columns];
   const view = lowering.scratch('packed', shape, packedStorage(lowering, b.view));
   const elements = groups * columns * depth;
-  const axes = [...range(4 - b.depthAxes.length).map(() => ({ size: 1, stride: 0 })), ...b.depthAxes];
   lowering.dispatch({
     name: `gemm_pack_${want.layout}${problem.gate ? '_gated' : ''}`,
     body: source,
+    functions: address,
     inputs: { W: b.view },
     outputs: { Y: view },
     constants: { WORKGROUP, BY_COLUMN: byColumn, GATED: problem.gate !== undefined },
@@ -90,17 +114,7 @@ function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: P
       elements: u32(elements),
       columns: u32(columns),
       depth: u32(depth),
-      source_columns: u32(problem.columns * (problem.gate ? 2 : 1)),
-      source_depth: u32(problem.depth),
-      offset: u32(b.view.offset),
-      group_stride: u32(b.groupStride),
-      column_stride: u32(b.columnStride),
-      ...Object.fromEntries(
-        axes.flatMap(({ size, stride }, i) => [
-          [`size${i}`, u32(size)],
-          [`stride${i}`, u32(stride)],
-        ]),
-      ),
+      ...addressParams(problem, b),
     },
     workgroups: Math.ceil(elements / (4 * WORKGROUP)),
   });

@@ -114,6 +114,19 @@ export interface PreparedB {
   batchStrides: readonly number[];
   /** Columns held, padding included: the kernel may read groups of four up to here. */
   columns: number;
+  /** A weight that stays in integers: `view` holds them as `pack_integers.wgsl` lays them down, `layout` is `nk`. */
+  integers?: PackedIntegers;
+}
+
+/** How a kernel makes floats of packed integers: `(q - zero) · scale`, q unsigned. */
+export interface PackedIntegers {
+  bits: 4 | 8;
+  /** [group][run of depth][column], or pairs of scale and zero point where the zero points differ. */
+  scale: TensorView;
+  /** One for all; `undefined` where they lie beside the scales. */
+  zero: number | undefined;
+  /** Neighbours along depth that share a scale: all of them (`Infinity`) or a multiple of 8. */
+  run: number;
 }
 
 /** Number of products. */

@@ -17,6 +17,13 @@ export interface SourceCode {
   raw?: readonly string[];
 }
 
+/**
+ * The same for B, along columns for `kn` and along depth for `nk`, in two steps so that what is between the fetch and the
+ * use need not wait for memory: `BPieceW`, `fn b_fetchW(batch: u32, k: u32, n: u32) -> BPieceW` with zeros beyond the
+ * depth, and `fn b_unpackW(piece: BPieceW) -> vec4f` or `vec4<u32>` of halves.
+ */
+export type BSourceCode = SourceCode;
+
 /** Elements that are read at once: floats, or halves in words of a raw binding. */
 export type GroupWidth = 4 | 8;
 

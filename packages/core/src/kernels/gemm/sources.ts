@@ -1,6 +1,7 @@
 import { u32, i32, type Param } from '../shader.ts';
 import { channelsInGroups, convolutionSource } from './convolution-source.ts';
-import { groupType, type GroupWidth, type SourceCode } from './source-code.ts';
+import { integerSource } from './integer-source.ts';
+import { groupType, type BSourceCode, type GroupWidth, type SourceCode } from './source-code.ts';
 import { range, type DenseSource, type GemmProblem, type PreparedB } from './problem.ts';
 
 /** @param tileDepth depth of the kernel's tiles: tiles that stay inside one kernel tap are read faster */
@@ -8,9 +9,21 @@ export function aSource(problem: GemmProblem, tileDepth: number): SourceCode {
   return sourceOf(problem, tileDepth, 4);
 }
 
-/** Reads of B: `b_load4(batch, k, n)` along columns for `kn`, along depth for `nk`; zeros beyond the depth. */
-export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
-  return bSourceOf(problem, b, tileDepth, 4);
+export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number): BSourceCode {
+  return b.integers
+    ? integerSource(problem, b, b.integers, tileDepth, 4, false)
+    : inPieces(bSourceOf(problem, b, tileDepth, 4), 4);
+}
+
+/** Pieces that are what they become. */
+function inPieces(code: SourceCode, width: GroupWidth): BSourceCode {
+  const type = groupType(width);
+  return {
+    ...code,
+    functions: `${code.functions}
+alias BPiece${width} = ${type};
+fn b_unpack${width}(piece: BPiece${width}) -> ${type} { return piece; }`,
+  };
 }
 
 /** The same in halves. Adds `pack_halves`, so it comes before `bHalves`. */
@@ -26,20 +39,25 @@ fn a_load8(row: ARow, step: AStep, k: u32) -> vec4<u32> {
   };
 }
 
-export function bHalves(problem: GemmProblem, b: PreparedB, tileDepth: number): SourceCode {
+/** @param native whether WGSL's `f16` may be used */
+export function bHalves(problem: GemmProblem, b: PreparedB, tileDepth: number, native: boolean): BSourceCode {
+  if (b.integers) return integerSource(problem, b, b.integers, tileDepth, 8, native);
   const strides = [b.view.offset, b.stride, ...b.batchStrides, b.layout === 'kn' ? b.columns : problem.depth];
   if (b.view.storage === 'f16' && strides.every((s) => s % 8 === 0)) {
-    return bSourceOf(problem, b, tileDepth, 8);
+    return inPieces(bSourceOf(problem, b, tileDepth, 8), 8);
   }
   const code = bSourceOf(problem, b, tileDepth, 4);
   const second = b.layout === 'kn' ? 'k, n + 4u' : 'k + 4u, n';
-  return {
-    ...code,
-    functions: `${code.functions}
-fn b_load8(batch: u32, k: u32, n: u32) -> vec4<u32> {
-  return vec4<u32>(pack_halves(b_load4(batch, k, n)), pack_halves(b_load4(batch, ${second})));
+  return inPieces(
+    {
+      ...code,
+      functions: `${code.functions}
+fn b_fetch8(batch: u32, k: u32, n: u32) -> vec4<u32> {
+  return vec4<u32>(pack_halves(b_fetch4(batch, k, n)), pack_halves(b_fetch4(batch, ${second})));
 }`,
-  };
+    },
+    8,
+  );
 }
 
 /** Whether A is read element by element, with so much code for each that it must not be repeated. */
@@ -81,11 +99,12 @@ fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${groupType(width)} {
   };
 }
 
+/** `b_fetchW` alone. */
 function bSourceOf(problem: GemmProblem, b: PreparedB, tileDepth: number, width: GroupWidth): SourceCode {
   const { batchOffset, params } = batchAddress('b', problem.batch, b.batchStrides);
   const aligned = [b.view.offset, b.stride, ...b.batchStrides].every((s) => s % width === 0);
   const start = `let base = params.b_offset${batchOffset};`;
-  const head = `fn b_load${width}(batch: u32, k: u32, n: u32) -> ${groupType(width)} {
+  const head = `fn b_fetch${width}(batch: u32, k: u32, n: u32) -> ${groupType(width)} {
   ${start}`;
   return {
     inputs: { B: b.view },

@@ -1,23 +1,12 @@
 import { call, constant, input, type Expr } from '../../graph/expr.ts';
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
+import type { Quantized } from '../../plan/quantized.ts';
 import { elementwise } from '../elementwise/elementwise.ts';
 import { indexedKernel } from '../movement/indexed.ts';
 import { scalarOf } from '../shader.ts';
-import source from './dequantize.wgsl';
 
-/** A quantized tensor: `(x - zero) · scale`. */
-export interface Quantized {
-  x: TensorView;
-  /** Broadcasts to x; where there are blocks, of x's rank with one element for each block. */
-  scale: TensorView;
-  /** A tensor like `scale` or one number for all. */
-  zero: TensorView | number;
-  /** Neighbours along an axis that share a scale. */
-  block?: { axis: number; size: number };
-}
-
-/** The only kernel that dequantizes on its own; in the load phase for weights. */
+/** The kernel that dequantizes on its own. */
 export function dequantize({ x, scale, zero, block }: Quantized, output: TensorView): DispatchSpec {
   const name = `dequantize_${x.storage}_${output.storage}`;
   if (!block) {
@@ -25,15 +14,30 @@ export function dequantize({ x, scale, zero, block }: Quantized, output: TensorV
     const expr = call('mul', [call('sub', [toFloat(x, 0), offset]), input(1)]);
     return elementwise(name, expr, typeof zero === 'number' ? [x, scale] : [x, scale, zero], output);
   }
-  const isNumber = typeof zero === 'number';
-  const offset = isNumber ? `f32(${zero})` : 'f32(zero_at(group))';
+  const reads = dequantizedReads({ x, scale, zero, block }, 'dequantized');
   return indexedKernel({
     name: `${name}_blocks`,
     output,
-    inputs: { x, scale, ...(!isNumber && { zero }) },
-    constants: { AXIS: block.axis, BLOCK: block.size },
-    body: `fn zero_point(group: Index) -> f32 { return ${offset}; }\n${source}`,
+    inputs: reads.inputs,
+    body: `${reads.functions}
+fn element(at: Index) -> Scalar { return dequantized(at); }`,
   });
+}
+
+/** How an `indexedKernel` reads a quantized tensor: its inputs, and `fn NAME(at: x_Index) -> f32`. */
+export function dequantizedReads(
+  { x, scale, zero, block }: Quantized,
+  name: string,
+): { inputs: Record<string, TensorView>; functions: string } {
+  const isNumber = typeof zero === 'number';
+  return {
+    inputs: { x, scale, ...(!isNumber && { zero }) },
+    functions: `fn ${name}(at: x_Index) -> f32 {
+  var group = at;
+  ${block ? `group[${block.axis}] = at[${block.axis}] / ${block.size}u;` : ''}
+  return (f32(x_at(at)) - ${isNumber ? `f32(${zero})` : 'f32(zero_at(group))'}) * scale_at(group);
+}`,
+  };
 }
 
 function toFloat(view: TensorView, index: number): Expr {

@@ -1,0 +1,251 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { convReference } from '../../../test/reference/conv.ts';
+import { dequantizeReference, scaleShape, type Granularity } from '../../../test/reference/dequantize.ts';
+import { matmulReference } from '../../../test/reference/matmul.ts';
+import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+import { Engine } from '../../gpu/engine.ts';
+import type { Value } from '../../graph/graph.ts';
+import { OWN_DOMAIN } from '../../graph/graph.ts';
+import type { Precision } from '../../plan/capabilities.ts';
+import type { Plan } from '../../plan/plan.ts';
+import { sizeOf, type Shape } from '../../tensor/shape.ts';
+import { matrixTiles } from './choose-matrix.ts';
+import { fmaTiles } from './choose-fma.ts';
+import type { GemmChoice } from './choose.ts';
+import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
+
+// Weights that stay in integers: every format through every back end, against products in f64.
+
+const engines = new Map<Precision, Engine>();
+beforeAll(async () => {
+  for (const precision of ['f32', 'packed-f16'] as const)
+    engines.set(precision, await Engine.create({ precision }));
+});
+afterAll(() => engines.forEach((engine) => engine.dispose()));
+
+const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
+
+const ranges = { int4: [-8, 7], uint4: [0, 15], int8: [-128, 127], uint8: [0, 255] } as const;
+type Format = keyof typeof ranges;
+
+interface Quantization extends Granularity {
+  dtype: Format;
+  zero?: boolean;
+}
+
+/** A weight in the graph, and what it stands for. */
+function quantizedWeight(
+  graph: TestGraph,
+  shape: Shape,
+  { dtype, zero, ...granularity }: Quantization,
+): { value: Value; data: Float64Array } {
+  const [low, high] = ranges[dtype];
+  const integers = (count: number, seed: number): number[] =>
+    Array.from(random(count, seed), (x) => low + Math.floor(((x + 1) / 2) * (high - low + 1)));
+  const scales = scaleShape(shape, granularity);
+  const x = integers(sizeOf(shape), 5);
+  const scale = random(sizeOf(scales), 6).map((v) => Math.fround(v / 100));
+  const zeros = zero ? integers(sizeOf(scales), 7) : undefined;
+  const { axis, block } = granularity;
+  const [value] = graph.node(
+    'DequantizeLinear',
+    [
+      graph.weight('w', { dtype, shape, data: x }),
+      graph.weight('scale', { shape: scales, data: scale }),
+      zeros && graph.weight('zero', { dtype, shape: scales, data: zeros }),
+    ],
+    { ...(axis !== undefined && { axis }), ...(block !== undefined && { block_size: block }) },
+  );
+  return { value: value!, data: dequantizeReference(shape, x, scale, zeros, granularity) };
+}
+
+/** Nothing in floats, and no more bytes than the integers with their scales. */
+function expectIntegers(plan: Plan, bits: number, elements: number): void {
+  expect(plan.quantized).toHaveLength(1);
+  expect(plan.quantized[0]!.inflated).toBeUndefined();
+  const integers = plan.buffers.filter(({ label }) => label.endsWith(':integers'));
+  expect(integers).toHaveLength(1);
+  expect(integers[0]!.bytes).toBeLessThanOrEqual(Math.max((elements * bits) / 8, 16));
+  const floats = plan.buffers.filter(
+    ({ label, phase, bytes }) => phase === 'load' && /:packed|DequantizeLinear/.test(label) && bytes > 16,
+  );
+  expect(floats.map(({ label }) => label)).toEqual([]);
+}
+
+const padded = (size: number, step: number): number => Math.ceil(size / step) * step;
+
+const small = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile => ({
+  tileRows: 32,
+  tileColumns: 32,
+  tileDepth: 32,
+  subgroupRows: 32,
+  subgroupColumns: 16,
+  layout,
+  ...sizes,
+});
+const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
+  'chosen by the rules': () => undefined,
+  fma: () => ({ kind: 'fma', tile: fmaTiles.small, slices: 1 }),
+  'fma in slices': () => ({ kind: 'fma', tile: fmaTiles.small, slices: 2 }),
+  gemv: (rows) => (rows <= 8 ? { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } } : undefined),
+  'matrix kn': () => ({ kind: 'matrix', tile: small('kn'), slices: 1, emulated: true }),
+  'matrix nk, deep': () => ({
+    kind: 'matrix',
+    tile: small('nk', { tileDepth: 64 }),
+    slices: 1,
+    emulated: true,
+  }),
+};
+
+const formats: Record<string, Quantization> = {
+  'int4 in blocks': { dtype: 'int4', axis: 0, block: 32 },
+  'uint4 in blocks of 16, zero points': { dtype: 'uint4', axis: 0, block: 16, zero: true },
+  'int8 by channel': { dtype: 'int8', axis: 1 },
+  'int8 by channel, zero points': { dtype: 'int8', axis: 1, zero: true },
+  'uint8, one scale and zero point': { dtype: 'uint8', zero: true },
+  'uint8 in blocks of 128, zero points': { dtype: 'uint8', axis: 0, block: 128, zero: true },
+  'uint4 by channel': { dtype: 'uint4', axis: 1 },
+};
+
+describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (precision) => {
+  const run = async (graph: TestGraph, y: Value[], choice?: GemmChoice): ReturnType<typeof runGraph> =>
+    runGraph(graph, y, {
+      engine: engines.get(precision)!,
+      precision,
+      tuning: { gemm: (_, rule) => choice ?? rule },
+    });
+  const tolerance = tolerances[precision];
+
+  const cases = Object.entries(formats).flatMap(([format, quantization], i) =>
+    Object.entries(backEnds)
+      // Each format by the rules, and each back end with two formats.
+      .filter(([name], k) => name === 'chosen by the rules' || (i + k) % 3 === 0)
+      .map(([name, choice]) => [format, name, quantization, choice] as const),
+  );
+  test.each(cases)('%s: %s', async (_, name, quantization, choice) => {
+    if (precision === 'f32' && name.startsWith('matrix')) return;
+    const rows = name === 'gemv' ? 3 : 34;
+    const a = { shape: [rows, 160], data: random(rows * 160, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [160, 44], quantization);
+    const [first] = graph.node('Add', [graph.input('a', a), graph.constant([0], [])]);
+    const { outputs, plan } = await run(graph, graph.node('MatMul', [first, w.value]), choice(rows));
+    const expected = matmulReference(a, { shape: [160, 44], data: w.data });
+    expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerance);
+    expectIntegers(plan, quantization.dtype.endsWith('4') ? 4 : 8, padded(44, 8) * 160);
+  });
+
+  test.each([
+    ['depth ends inside a block', [20, 72], [72, 24], { dtype: 'int4', axis: 0, block: 32 }],
+    ['depth ends inside a chunk, odd columns', [9, 40], [40, 23], { dtype: 'int8', axis: 1 }],
+    ['one row', [1, 96], [96, 64], { dtype: 'uint4', axis: 0, block: 32, zero: true }],
+  ] as const)('%s', async (_, a, b, quantization) => {
+    const left = { shape: a, data: random(sizeOf(a), 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, b, quantization);
+    const { outputs, plan } = await run(graph, graph.node('MatMul', [graph.input('a', left), w.value]));
+    expect(relativeL2(outputs[0]!.data, matmulReference(left, { shape: b, data: w.data }).data)).toBeLessThan(
+      tolerance,
+    );
+    expectIntegers(plan, quantization.dtype.endsWith('4') ? 4 : 8, padded(b[1], 8) * padded(b[0], 32));
+  });
+
+  test('Gemm with the weight transposed', async () => {
+    const a = { shape: [20, 64], data: random(1280, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [24, 64], { dtype: 'int4', axis: 1, block: 32 });
+    const { outputs, plan } = await run(
+      graph,
+      graph.node('Gemm', [graph.input('a', a), w.value], { transB: 1 }),
+    );
+    const turned = Float64Array.from(
+      { length: 24 * 64 },
+      (_, i) => w.data[(i % 24) * 64 + Math.floor(i / 24)]!,
+    );
+    expect(
+      relativeL2(outputs[0]!.data, matmulReference(a, { shape: [64, 24], data: turned }).data),
+    ).toBeLessThan(tolerance);
+    expectIntegers(plan, 4, 24 * 64);
+  });
+
+  test('gated', async () => {
+    const a = { shape: [20, 64], data: random(1280, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [64, 40], { dtype: 'int8', axis: 1 });
+    const y = graph.node(
+      'GatedMatMul',
+      [graph.input('a', a), w.value],
+      { activation: 'abs' },
+      { domain: OWN_DOMAIN },
+    );
+    const { outputs, plan } = await run(graph, y);
+    const product = matmulReference(a, { shape: [64, 40], data: w.data }).data;
+    const expected = Float64Array.from({ length: 400 }, (_, i) => {
+      const at = Math.floor(i / 20) * 40 + (i % 20);
+      return product[at]! * Math.abs(product[at + 20]!);
+    });
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance);
+    expectIntegers(plan, 8, padded(40, 8) * 64);
+  });
+
+  const convolutions = [
+    ['int4 in blocks of channels', [24, 64, 3, 3], 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['blocks that do not divide the channels', [12, 48, 3, 3], 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['int8 by output channel', [24, 20, 3, 3], 1, { dtype: 'int8', axis: 0 }],
+    ['few channels', [12, 3, 3, 3], 1, { dtype: 'int8', axis: 0 }],
+    ['1x1', [24, 64, 1, 1], 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['groups', [16, 16, 3, 3], 2, { dtype: 'uint8', axis: 0, zero: true }],
+  ] as const;
+  test.each(convolutions)('convolution: %s', async (_, shape, groups, quantization) => {
+    const x = { shape: [1, shape[1] * groups, 6, 5], data: random(shape[1] * groups * 30, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, shape, quantization);
+    const pad = (shape[2] - 1) / 2;
+    const y = graph.node('Conv', [graph.input('x', x), w.value], {
+      pads: [pad, pad, pad, pad],
+      group: groups,
+    });
+    const { outputs, plan } = await run(graph, y);
+    const expected = convReference(x, { shape, data: w.data }, [6, 5], {
+      strides: [1, 1],
+      dilations: [1, 1],
+      pads: [pad, pad],
+      groups,
+    });
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance);
+    const depth = padded(shape[1] * shape[2] * shape[3], 32);
+    expectIntegers(
+      plan,
+      quantization.dtype === 'int4' ? 4 : 8,
+      padded(shape[0] / groups, 8) * groups * depth,
+    );
+  });
+
+  test('a table is gathered from as it is stored', async () => {
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [10, 32], { dtype: 'int8', axis: 0 });
+    const ids = graph.input('ids', { dtype: 'int32', shape: [2, 2], data: [9, 0, 3, 3] });
+    const { outputs, plan } = await run(graph, graph.node('Gather', [w.value, ids], { axis: 0 }));
+    const expected = [9, 0, 3, 3].flatMap((row) => Array.from(w.data.subarray(row * 32, row * 32 + 32)));
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance);
+    expect(plan.quantized).toEqual([{ name: 'w', format: 'int8 by channel', bytes: 320 }]);
+    expect(plan.steps).toHaveLength(1);
+  });
+
+  test('what has to lie in floats says so', async () => {
+    const a = { shape: [9, 40], data: random(360, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [40, 24], { dtype: 'int8', axis: 0 });
+    const { outputs, plan } = await run(graph, graph.node('MatMul', [graph.input('a', a), w.value]));
+    expect(
+      relativeL2(outputs[0]!.data, matmulReference(a, { shape: [40, 24], data: w.data }).data),
+    ).toBeLessThan(tolerance);
+    expect(plan.quantized).toMatchObject([
+      { name: 'w', format: 'int8 by channel', inflated: 'its scales change along the sums of a product' },
+    ]);
+  });
+});
+
+test.each(Object.entries(matrixTiles))('tile %s has room for rows along depth', (_, tile) => {
+  expect(matrixLayout(tile, 'nk').bytes).toBeLessThanOrEqual(tile.tileDepth === 64 ? 34000 : 31000);
+});
