@@ -11,7 +11,7 @@ import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { bytesOf, type DataType } from '../src/tensor/dtype.ts';
-import { sizeOf, type Shape } from '../src/tensor/shape.ts';
+import type { Shape } from '../src/tensor/shape.ts';
 import { encode, Tensor, type NumericType } from '../src/tensor/tensor.ts';
 
 type AttributeValue = number | string | readonly number[];

@@ -1,8 +1,8 @@
 import { u32 } from '../shader.ts';
+import { batchAddress } from './batch-address.ts';
 import { CHUNK, runsOf } from './pack-integers.ts';
 import type { GemmProblem, PackedIntegers, PreparedB } from './problem.ts';
 import type { BSourceCode, GroupWidth } from './source-code.ts';
-import { batchAddress } from './sources.ts';
 
 /**
  * Reads of a weight that stays in integers: `BPieceW` is what a column has of them in W depths, with its scale;

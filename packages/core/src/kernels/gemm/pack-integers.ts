@@ -3,9 +3,8 @@ import type { Storage, TensorView } from '../../plan/plan.ts';
 import { describeQuantized, sharedAlong, type Quantized } from '../../plan/quantized.ts';
 import { stridesOf } from '../../tensor/shape.ts';
 import { storageBits, u32, type Param } from '../shader.ts';
-import address from './pack_address.wgsl';
+import { address, addressParams } from './pack-address.ts';
 import integersSource from './pack_integers.wgsl';
-import { addressParams } from './pack.ts';
 import scalesSource from './pack_scales.wgsl';
 import {
   multipliedColumns,

@@ -1,12 +1,11 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
-import { u32, type Param } from '../shader.ts';
+import { u32 } from '../shader.ts';
 import source from './pack.wgsl';
-import address from './pack_address.wgsl';
+import { address, addressParams } from './pack-address.ts';
 import { packIntegers } from './pack-integers.ts';
 import {
   multipliedColumns,
-  range,
   roundUp,
   type GemmProblem,
   type PreparedB,
@@ -74,24 +73,6 @@ function asItLies(
     stride: want.layout === 'kn' ? columns : depth,
     batchStrides: [],
     columns,
-  };
-}
-
-/** What `pack_address.wgsl` and the kernels around it know of a weight. */
-export function addressParams(problem: GemmProblem, b: WeightSource): Record<string, Param> {
-  const axes = [...range(4 - b.depthAxes.length).map(() => ({ size: 1, stride: 0 })), ...b.depthAxes];
-  return {
-    source_columns: u32(problem.columns * (problem.gate ? 2 : 1)),
-    source_depth: u32(problem.depth),
-    offset: u32(b.view.offset),
-    group_stride: u32(b.groupStride),
-    column_stride: u32(b.columnStride),
-    ...Object.fromEntries(
-      axes.flatMap(({ size, stride }, i) => [
-        [`size${i}`, u32(size)],
-        [`stride${i}`, u32(stride)],
-      ]),
-    ),
   };
 }
 

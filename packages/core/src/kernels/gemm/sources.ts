@@ -1,4 +1,5 @@
-import { u32, i32, type Param } from '../shader.ts';
+import { u32 } from '../shader.ts';
+import { batchAddress } from './batch-address.ts';
 import { channelsInGroups, convolutionSource } from './convolution-source.ts';
 import { integerSource } from './integer-source.ts';
 import { groupType, type BSourceCode, type GroupWidth, type SourceCode } from './source-code.ts';
@@ -172,26 +173,4 @@ function loadGroup(
     .join('\n  ')}
   return v;`;
   }
-}
-
-/** Text ` + …` that adds an operand's offset for `batch`, the flat index over the batch axes. */
-export function batchAddress(
-  prefix: string,
-  batch: readonly number[],
-  strides: readonly number[],
-): { batchOffset: string; params: Record<string, Param> } {
-  const params: Record<string, Param> = {};
-  let rest = 'batch';
-  let text = '';
-  for (let axis = batch.length - 1; axis >= 0; axis--) {
-    const stride = strides[axis] ?? 0;
-    if (stride !== 0) {
-      params[`${prefix}_batch${axis}`] = i32(stride);
-      const index = axis === 0 ? rest : `${rest} % params.batch${axis}`;
-      text += ` + (${index}) * u32(params.${prefix}_batch${axis})`;
-    }
-    if (axis > 0) params[`batch${axis}`] = u32(batch[axis]!);
-    rest = `(${rest} / params.batch${axis})`;
-  }
-  return { batchOffset: text, params };
 }
