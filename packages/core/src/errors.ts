@@ -136,11 +136,87 @@ export class SourceError extends CalotypeError {
   readonly url: string;
   /** HTTP status, where there was an answer. */
   readonly status: number | undefined;
+  /** Whether the same request may succeed later: the network failed or the server was busy. */
+  readonly retryable: boolean;
+  /** How long the server asked to wait, in milliseconds. */
+  readonly retryAfterMs: number;
 
-  constructor(url: string, message: string, details: { status?: number; cause?: unknown } = {}) {
+  constructor(
+    url: string,
+    message: string,
+    details: { status?: number; cause?: unknown; retryable?: boolean; retryAfterMs?: number } = {},
+  ) {
     super(`${url}: ${message}`, { cause: details.cause });
     this.url = url;
     this.status = details.status;
+    this.retryable = details.retryable ?? false;
+    this.retryAfterMs = details.retryAfterMs ?? 0;
+  }
+}
+
+/** A file that changed on the server after a part of it was read. Load the model again. */
+export class FileChangedError extends SourceError {
+  override name = 'FileChangedError';
+  /** Size and ETag or date of what was read, and of what is there now. */
+  readonly before: string;
+  readonly now: string;
+
+  constructor(url: string, before: string, now: string, status?: number) {
+    super(
+      url,
+      `the file changed on the server (${before}, now ${now}). Load the model again.`,
+      status === undefined ? {} : { status },
+    );
+    this.before = before;
+    this.now = now;
+  }
+}
+
+/** A file whose contents are not those that its SHA-256 digest promises. Nothing of it is kept. */
+export class DigestError extends SourceError {
+  override name = 'DigestError';
+  /** Hexadecimal SHA-256 digests. */
+  readonly expected: string;
+  readonly actual: string;
+
+  constructor(url: string, expected: string, actual: string) {
+    super(
+      url,
+      `its SHA-256 is ${actual}, expected ${expected}. It was damaged on the way, or is another file.`,
+    );
+    this.expected = expected;
+    this.actual = actual;
+  }
+}
+
+/** Storage that the browser does not grant. Nothing of the file that needed it is kept. */
+export class QuotaError extends CalotypeError {
+  override name = 'QuotaError';
+  /** What is stored. */
+  readonly file: string;
+  readonly requestedBytes: number;
+  /** Bytes that could be had after every model not in use was evicted, where known. */
+  readonly availableBytes: number | undefined;
+
+  constructor(file: string, requestedBytes: number, availableBytes?: number, cause?: unknown) {
+    super(
+      `${file}: ${requestedBytes} bytes of storage are needed` +
+        (availableBytes === undefined ? ', which the browser refuses.' : `, ${availableBytes} available.`) +
+        ' Evict models from the cache, free disk space, or load without a cache.',
+      { cause },
+    );
+    this.file = file;
+    this.requestedBytes = requestedBytes;
+    this.availableBytes = availableBytes;
+  }
+}
+
+/** There is nothing to keep models in here. They can still be loaded without a cache. */
+export class UnsupportedCacheError extends CalotypeError {
+  override name = 'UnsupportedCacheError';
+
+  constructor(reason: string, cause?: unknown) {
+    super(`Models cannot be cached: ${reason}.`, { cause });
   }
 }
 

@@ -55,16 +55,32 @@ export type { FetchOptions } from './source/fetch.ts';
 export type { ModelSource } from './source/model-source.ts';
 export type { ByteSource, FileStore } from './source/source.ts';
 
+export { ModelCache } from './cache/model-cache.ts';
+export type {
+  CachedModel,
+  CachedModelFile,
+  CachedStoreOptions,
+  ModelCacheOptions,
+} from './cache/model-cache.ts';
+export type { CachedStore, FetchProgress } from './cache/cached-store.ts';
+export type { FileReport } from './cache/cached-file.ts';
+export { openModelStore } from './cache/model-store.ts';
+export type { ModelStore, ModelStoreOptions, StoreReport } from './cache/model-store.ts';
+
 export {
   CalotypeError,
   DeviceLostError,
+  DigestError,
   DisposedError,
+  FileChangedError,
   InvalidModelError,
   NumericError,
   OutOfMemoryError,
+  QuotaError,
   ShaderError,
   ShapeError,
   SourceError,
+  UnsupportedCacheError,
   UnsupportedDeviceError,
   UnsupportedOpError,
   WeightUpdateError,

@@ -4,60 +4,163 @@ import { SourceError } from '../errors.ts';
 export interface FetchOptions {
   /** Replaces the global `fetch`, e.g. to add credentials. */
   fetch?: typeof fetch;
-  /** How often a request is repeated after a network failure or a status of 408, 429 or 5xx. 4 by default. */
+  /**
+   * How often in a row a request is repeated that a network failure, a broken connection or a status of 408, 429 or 5xx
+   * ended without a byte. 4 by default.
+   */
   retries?: number;
   /** Wait before the first repetition; it doubles from one to the next, up to 10 s. 250 by default. */
   backoffMs?: number;
+  /** A connection over which nothing comes for so long counts as broken. 30 000 by default. */
+  stallMs?: number;
 }
 
 const longestWaitMs = 10_000;
 
-/**
- * Fetches `url` and gives what `read` makes of the answer; a connection that breaks inside `read` counts as a network
- * failure. 416 is passed to `read`, every other status outside 200…299 is not. Throws `SourceError`, or the signal's
- * reason on abort.
- */
-export async function fetchWithRetry<T>(
-  url: string,
-  init: { headers?: Record<string, string>; method?: string; signal: AbortSignal | undefined },
-  options: FetchOptions,
-  read: (response: Response) => Promise<T>,
-): Promise<T> {
-  const { fetch: request = fetch, retries = 4, backoffMs = 250 } = options;
-  const { signal, ...rest } = init;
-  for (let attempt = 0; ; attempt++) {
+/** One request and its answer. */
+export class Exchange {
+  readonly response: Response;
+  readonly #url: string;
+  readonly #timer: StallTimer;
+
+  private constructor(url: string, response: Response, timer: StallTimer) {
+    this.#url = url;
+    this.response = response;
+    this.#timer = timer;
+  }
+
+  /**
+   * Sends a GET request. 416 is an answer like those of 200…299.
+   *
+   * @throws SourceError for every other status and where no answer comes; the signal's reason on abort
+   */
+  static async start(
+    url: string,
+    headers: Record<string, string>,
+    options: FetchOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Exchange> {
+    const { fetch: request = fetch, stallMs = 30_000 } = options;
     signal?.throwIfAborted();
-    let failure: SourceError;
-    let waitMs = Math.min(backoffMs * 2 ** attempt, longestWaitMs) * (0.5 + Math.random() / 2);
+    const timer = new StallTimer(stallMs, signal);
+    let response: Response;
     try {
-      const response = await request(url, signal ? { ...rest, signal } : rest);
-      const { status } = response;
-      if (response.ok || status === 416) return await read(response);
-      await response.body?.cancel();
-      failure = new SourceError(url, `the server answered ${status} ${response.statusText}`.trim(), {
-        status,
-      });
-      if (status !== 408 && status !== 429 && status < 500) throw failure;
-      waitMs = Math.min(Math.max(waitMs, retryAfterMs(response)), longestWaitMs);
+      response = await request(url, { headers, signal: timer.signal });
     } catch (cause) {
+      timer.stop();
       signal?.throwIfAborted();
-      if (cause instanceof SourceError) throw cause;
-      failure = new SourceError(
+      throw new SourceError(
         url,
-        'the network failed, or the server does not allow this page to read it (CORS)',
-        {
-          cause,
-        },
+        timer.signal.aborted
+          ? `no answer came within ${stallMs} ms`
+          : 'the network failed, or the server does not allow this page to read it (CORS)',
+        { cause, retryable: true },
       );
     }
-    if (attempt >= retries) throw failure;
-    await sleep(waitMs, signal);
+    const exchange = new Exchange(url, response, timer);
+    const { status, statusText, headers: answered } = response;
+    if (response.ok || status === 416) return exchange;
+    await exchange.cancel();
+    throw new SourceError(url, `the server answered ${status} ${statusText}`.trim(), {
+      status,
+      retryable: status === 408 || status === 429 || status >= 500,
+      retryAfterMs: 1000 * Number(answered.get('retry-after') ?? 0) || 0,
+    });
+  }
+
+  /** The body as it comes. Throws `SourceError` where the connection breaks or stalls, the signal's reason on abort. */
+  async *bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    const reader = this.response.body?.getReader();
+    if (!reader) return;
+    try {
+      for (;;) {
+        const { done, value } = await this.#guard(reader.read());
+        if (done) return;
+        this.#timer.restart();
+        yield value;
+      }
+    } finally {
+      this.#timer.stop();
+      reader.cancel().catch(() => {});
+    }
+  }
+
+  /** The whole body, which browsers keep on disk when it is large. Throws as `bytes` does. */
+  async blob(): Promise<Blob> {
+    this.#timer.stop();
+    return this.#guard(this.response.blob());
+  }
+
+  /** Ends the connection. */
+  async cancel(): Promise<void> {
+    this.#timer.stop();
+    await this.response.body?.cancel().catch(() => {});
+  }
+
+  async #guard<T>(arriving: Promise<T>): Promise<T> {
+    try {
+      return await arriving;
+    } catch (cause) {
+      this.#timer.rethrowAbort();
+      throw new SourceError(this.#url, 'the connection broke', { cause, retryable: true });
+    }
   }
 }
 
-function retryAfterMs(response: Response): number {
-  const seconds = Number(response.headers.get('retry-after') ?? 0);
-  return Number.isFinite(seconds) ? seconds * 1000 : 0;
+/** Aborts when nothing happens for too long, and with another signal. */
+class StallTimer {
+  readonly #stalled = new AbortController();
+  readonly #ms: number;
+  readonly #outer: AbortSignal | undefined;
+  readonly signal: AbortSignal;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ms: number, outer: AbortSignal | undefined) {
+    this.#ms = ms;
+    this.#outer = outer;
+    this.signal = outer ? AbortSignal.any([outer, this.#stalled.signal]) : this.#stalled.signal;
+    this.restart();
+  }
+
+  restart(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#stalled.abort(), this.#ms);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  rethrowAbort(): void {
+    this.#outer?.throwIfAborted();
+  }
+}
+
+/** Decides how long to go on after failures that may pass. */
+export class Patience {
+  readonly #retries: number;
+  readonly #backoffMs: number;
+  readonly #signal: AbortSignal | undefined;
+  #failures = 0;
+
+  constructor({ retries = 4, backoffMs = 250 }: FetchOptions, signal: AbortSignal | undefined) {
+    this.#retries = retries;
+    this.#backoffMs = backoffMs;
+    this.#signal = signal;
+  }
+
+  /** Something came: what failed before is forgotten. */
+  progress(): void {
+    this.#failures = 0;
+  }
+
+  /** Waits before another attempt. Throws `error` where there is to be none, and the signal's reason. */
+  async after(error: unknown): Promise<void> {
+    this.#signal?.throwIfAborted();
+    if (!(error instanceof SourceError) || !error.retryable || this.#failures >= this.#retries) throw error;
+    const backoff = this.#backoffMs * 2 ** this.#failures++ * (0.5 + Math.random() / 2);
+    await sleep(Math.min(Math.max(backoff, error.retryAfterMs), longestWaitMs), this.#signal);
+  }
 }
 
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -100,7 +100,7 @@ describe('urlSource', () => {
     const source = urlSource(url, { fetch: (...request) => serve({ file }).fetch(...request) });
     await source.read(0, 10);
     file = contents.slice(0, 50);
-    await expect(source.read(0, 10)).rejects.toThrow('changed on the server (100 bytes, now 50)');
+    await expect(source.read(0, 10)).rejects.toThrow('changed on the server (100 bytes, now 50 bytes)');
   });
 
   test('an abort ends the wait between retries, and leaves other callers alone', async () => {

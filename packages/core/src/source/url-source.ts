@@ -1,15 +1,17 @@
 import { untilAbort } from '../abort.ts';
 import { SourceError } from '../errors.ts';
 import { blobSource } from './blob-source.ts';
-import { fetchWithRetry, type FetchOptions } from './fetch.ts';
+import { Exchange, Patience, type FetchOptions } from './fetch.ts';
+import { probe, streamRange, type RemoteFile } from './remote-file.ts';
 import { type ByteSource, checkRange } from './source.ts';
 
-/** What the first answer of a server tells: it serves ranges of `size` bytes, or it sent the whole file. */
-type Access = { kind: 'ranges'; size: number } | { kind: 'whole'; source: ByteSource };
+type Access =
+  { kind: 'ranges'; remote: RemoteFile & { kind: 'ranges' } } | { kind: 'whole'; source: ByteSource };
 
 /**
- * A file on a server, read by HTTP range requests. Where the server does not know them, or hides the file's size, it is
- * fetched once as a whole into a `Blob`, which browsers keep on disk when it is large.
+ * A file on a server, read by HTTP range requests. Where the server does not know them, compresses what it sends or
+ * hides the file's size, it is fetched once as a whole into a `Blob`, which browsers keep on disk when it is large.
+ * A connection that breaks is taken up from the byte it reached.
  * Reads throw `SourceError`, with the HTTP status where there was an answer.
  */
 export function urlSource(url: string | URL, options: FetchOptions = {}): ByteSource {
@@ -28,43 +30,20 @@ class UrlSource implements ByteSource {
 
   async size(signal?: AbortSignal): Promise<number> {
     const access = await this.#reach(signal);
-    return access.kind === 'ranges' ? access.size : access.source.size();
+    return access.kind === 'ranges' ? access.remote.size : access.source.size();
   }
 
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const access = await this.#reach(signal);
     if (access.kind === 'whole') return access.source.read(offset, length, signal);
-    checkRange(this.name, access.size, offset, length);
-    if (length === 0) return new Uint8Array();
-    const bytes = await this.#fetchRange(offset, length, access.size, signal);
-    if (bytes.length !== length) {
-      throw new SourceError(this.name, `${length} bytes from ${offset} were asked for, ${bytes.length} came`);
+    checkRange(this.name, access.remote.size, offset, length);
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for await (const part of streamRange(access.remote, offset, offset + length, this.#options, signal)) {
+      bytes.set(part, at);
+      at += part.length;
     }
     return bytes;
-  }
-
-  async #fetchRange(
-    offset: number,
-    length: number,
-    size: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const range = `bytes=${offset}-${offset + length - 1}`;
-    return fetchWithRetry(this.name, { headers: { range }, signal }, this.#options, async (response) => {
-      const { status } = response;
-      const total = totalOf(response);
-      if (total !== undefined && total !== size) {
-        throw new SourceError(this.name, `the file changed on the server (${size} bytes, now ${total})`, {
-          status,
-        });
-      }
-      const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
-      if (status === 206 && (first === undefined || Number(first) === offset)) {
-        return new Uint8Array(await response.arrayBuffer());
-      }
-      await response.body?.cancel();
-      throw new SourceError(this.name, 'the server stopped answering range requests', { status });
-    });
   }
 
   /** Asks the server once; those who come meanwhile share the answer. */
@@ -72,7 +51,7 @@ class UrlSource implements ByteSource {
     for (;;) {
       signal?.throwIfAborted();
       const isMine = this.#access === undefined;
-      const access = (this.#access ??= this.#probe(signal));
+      const access = (this.#access ??= this.#open(signal));
       try {
         return await (isMine ? access : untilAbort(access, signal));
       } catch (error) {
@@ -84,35 +63,17 @@ class UrlSource implements ByteSource {
     }
   }
 
-  async #probe(signal: AbortSignal | undefined): Promise<Access> {
-    const init = { headers: { range: 'bytes=0-0' }, signal };
-    const access = await fetchWithRetry(
-      this.name,
-      init,
-      this.#options,
-      async (response): Promise<Access | undefined> => {
-        if (response.status === 200) {
-          return { kind: 'whole', source: blobSource(this.name, await response.blob()) };
-        }
-        // What came is one byte, or with 416 the page that says the file is empty.
-        await response.body?.cancel();
-        if (response.status === 416) return { kind: 'whole', source: blobSource(this.name, new Blob()) };
-        const size = totalOf(response);
-        return size === undefined ? undefined : { kind: 'ranges', size };
-      },
-    );
-    return access ?? this.#fetchWhole(signal);
+  async #open(signal: AbortSignal | undefined): Promise<Access> {
+    const remote = await probe(this.name, this.#options, signal);
+    if (remote.kind === 'ranges') return { kind: 'ranges', remote };
+    const patience = new Patience(this.#options, signal);
+    for (let exchange: Exchange | undefined = remote.first; ; exchange = undefined) {
+      try {
+        exchange ??= await Exchange.start(this.name, {}, this.#options, signal);
+        return { kind: 'whole', source: blobSource(this.name, await exchange.blob()) };
+      } catch (error) {
+        await patience.after(error);
+      }
+    }
   }
-
-  /** For servers that do not let this origin see `Content-Range`. */
-  async #fetchWhole(signal: AbortSignal | undefined): Promise<Access> {
-    const blob = await fetchWithRetry(this.name, { signal }, this.#options, (response) => response.blob());
-    return { kind: 'whole', source: blobSource(this.name, blob) };
-  }
-}
-
-/** Size of the whole file as a partial answer states it. */
-function totalOf(response: Response): number | undefined {
-  const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
-  return total === undefined ? undefined : Number(total);
 }

@@ -16,9 +16,7 @@ export function urlStore(baseUrl: string | URL, options: FetchOptions = {}): Fil
     const file = normalizePath(path);
     let source = sources.get(file);
     if (source === undefined) {
-      const url = new URL(base);
-      url.pathname += file.split('/').map(encodeURIComponent).join('/');
-      source = urlSource(url, options);
+      source = urlSource(fileUrl(base, file), options);
       sources.set(file, source);
     }
     return source;
@@ -36,4 +34,11 @@ export function urlStore(baseUrl: string | URL, options: FetchOptions = {}): Fil
       }
     },
   };
+}
+
+/** URL of the file `path`, a normalized one, below a folder. */
+export function fileUrl(folder: URL, path: string): string {
+  const url = new URL(folder);
+  url.pathname += path.split('/').map(encodeURIComponent).join('/');
+  return url.href;
 }

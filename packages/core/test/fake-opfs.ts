@@ -1,0 +1,184 @@
+// The origin-private file system and Web Locks in memory, for Node.
+
+export interface FakeOpfs {
+  readonly root: FileSystemDirectoryHandle;
+  /** Most bytes that all files may hold. */
+  quota: number;
+  /** Bytes that all files hold. */
+  readonly usage: number;
+  /** Paths of all files, in order. */
+  paths(): string[];
+}
+
+interface FakeFile {
+  kind: 'file';
+  bytes: Uint8Array<ArrayBuffer>;
+  isOpen: boolean;
+}
+
+interface FakeFolder {
+  kind: 'directory';
+  entries: Map<string, FakeFile | FakeFolder>;
+}
+
+/** @param sync whether files have synchronous access, as they do in workers */
+export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
+  const top: FakeFolder = { kind: 'directory', entries: new Map() };
+  const filesOf = (folder: FakeFolder): FakeFile[] =>
+    [...folder.entries.values()].flatMap((entry) => (entry.kind === 'file' ? [entry] : filesOf(entry)));
+  const pathsOf = (folder: FakeFolder, prefix: string): string[] =>
+    [...folder.entries].flatMap(([name, entry]) =>
+      entry.kind === 'file' ? [prefix + name] : pathsOf(entry, `${prefix}${name}/`),
+    );
+  const opfs = {
+    quota: Infinity,
+    get usage() {
+      return filesOf(top).reduce((sum, { bytes }) => sum + bytes.length, 0);
+    },
+    paths: () => pathsOf(top, '').toSorted(),
+  };
+
+  const put = (file: FakeFile, at: number, bytes: Uint8Array): void => {
+    const size = Math.max(file.bytes.length, at + bytes.length);
+    if (opfs.usage - file.bytes.length + size > opfs.quota)
+      throw new DOMException('full', 'QuotaExceededError');
+    const grown = new Uint8Array(size);
+    grown.set(file.bytes);
+    grown.set(bytes, at);
+    file.bytes = grown;
+  };
+
+  const fileHandle = (name: string, file: FakeFile): unknown => ({
+    kind: 'file',
+    name,
+    getFile: async () => new File([file.bytes], name),
+    async createWritable({ keepExistingData = false } = {}) {
+      const copy: FakeFile = { ...file, bytes: keepExistingData ? file.bytes : new Uint8Array() };
+      return {
+        async write(data: string | { position: number; data: Uint8Array }) {
+          const isText = typeof data === 'string';
+          put(copy, isText ? 0 : data.position, isText ? new TextEncoder().encode(data) : data.data);
+        },
+        truncate: async (size: number) => void (copy.bytes = copy.bytes.slice(0, size)),
+        async close() {
+          file.bytes = new Uint8Array();
+          put(file, 0, copy.bytes);
+        },
+      };
+    },
+    ...(sync && {
+      async createSyncAccessHandle() {
+        if (file.isOpen) throw new DOMException('open elsewhere', 'NoModificationAllowedError');
+        file.isOpen = true;
+        return {
+          getSize: () => file.bytes.length,
+          write(bytes: Uint8Array, { at }: { at: number }) {
+            put(file, at, bytes);
+            return bytes.length;
+          },
+          truncate: (size: number) => void (file.bytes = file.bytes.slice(0, size)),
+          flush: () => {},
+          close: () => void (file.isOpen = false),
+        };
+      },
+    }),
+  });
+
+  const folderHandle = (name: string, folder: FakeFolder): FileSystemDirectoryHandle => {
+    const handleOf = (child: string): unknown => {
+      const entry = folder.entries.get(child)!;
+      return entry.kind === 'file' ? fileHandle(child, entry) : folderHandle(child, entry);
+    };
+    const find = (child: string, kind: 'file' | 'directory', create: boolean): unknown => {
+      const entry = folder.entries.get(child);
+      if (!entry && !create) throw new DOMException(child, 'NotFoundError');
+      if (entry && entry.kind !== kind) throw new DOMException(child, 'TypeMismatchError');
+      if (!entry) {
+        folder.entries.set(
+          child,
+          kind === 'file' ? { kind, bytes: new Uint8Array(), isOpen: false } : { kind, entries: new Map() },
+        );
+      }
+      return handleOf(child);
+    };
+    return {
+      kind: 'directory',
+      name,
+      getDirectoryHandle: async (child: string, { create = false } = {}) => find(child, 'directory', create),
+      getFileHandle: async (child: string, { create = false } = {}) => find(child, 'file', create),
+      async removeEntry(child: string) {
+        const entry = folder.entries.get(child);
+        if (!entry) throw new DOMException(child, 'NotFoundError');
+        if ((entry.kind === 'file' ? [entry] : filesOf(entry)).some(({ isOpen }) => isOpen)) {
+          throw new DOMException(child, 'NoModificationAllowedError');
+        }
+        folder.entries.delete(child);
+      },
+      async *keys() {
+        yield* folder.entries.keys();
+      },
+      async *values() {
+        for (const child of folder.entries.keys()) yield handleOf(child);
+      },
+      async *entries() {
+        for (const child of folder.entries.keys()) yield [child, handleOf(child)];
+      },
+    } as unknown as FileSystemDirectoryHandle;
+  };
+  return Object.defineProperty(opfs, 'root', { value: folderHandle('', top) }) as unknown as FakeOpfs;
+}
+
+/** Web Locks of one origin. */
+export function fakeLocks(): LockManager {
+  interface Request {
+    mode: LockMode;
+    start(): void;
+  }
+  const held = new Map<string, LockMode[]>();
+  const lines = new Map<string, Request[]>();
+  const isFree = (name: string, mode: LockMode): boolean => {
+    const modes = held.get(name) ?? [];
+    return modes.length === 0 || (mode === 'shared' && modes.every((other) => other === 'shared'));
+  };
+  const advance = (name: string): void => {
+    const line = lines.get(name) ?? [];
+    while (line.length > 0 && isFree(name, line[0]!.mode)) line.shift()!.start();
+  };
+  const locks = {
+    async request(
+      name: string,
+      options: LockOptions | (() => unknown),
+      callback?: (lock: unknown) => unknown,
+    ) {
+      const { mode = 'exclusive', ifAvailable, signal } = typeof options === 'function' ? {} : options;
+      const work = callback ?? (options as () => unknown);
+      signal?.throwIfAborted();
+      const line = lines.get(name) ?? [];
+      lines.set(name, line);
+      if (ifAvailable && (line.length > 0 || !isFree(name, mode))) return work(null);
+      await new Promise<void>((resolve, reject) => {
+        const request: Request = {
+          mode,
+          start() {
+            held.set(name, [...(held.get(name) ?? []), mode]);
+            resolve();
+          },
+        };
+        line.push(request);
+        signal?.addEventListener('abort', () => {
+          const index = line.indexOf(request);
+          if (index >= 0) line.splice(index, 1);
+          reject(signal.reason as Error);
+        });
+        advance(name);
+      });
+      try {
+        return await work({ name, mode });
+      } finally {
+        held.get(name)!.splice(held.get(name)!.indexOf(mode), 1);
+        advance(name);
+      }
+    },
+  };
+  return locks as unknown as LockManager;
+}
