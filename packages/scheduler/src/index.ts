@@ -1,4 +1,17 @@
 export { Client, type CallOptions } from './client.ts';
-export { WorkerCrashedError } from './errors.ts';
+export { QueueFullError, SchedulerDisposedError, WorkerCrashedError } from './errors.ts';
 export { serve, type Job, type JobContext, type Service } from './host.ts';
+export type { RequestEvent, RequestHandle, RequestOptions } from './request.ts';
+export type { SchedulerOptions } from './options.ts';
+export { Scheduler } from './scheduler.ts';
+export {
+  callStage,
+  chain,
+  type Chain,
+  type Checkpoint,
+  type Stage,
+  type StageContext,
+  type StageJob,
+} from './stage.ts';
+export { gpuIdleShare, toChromeTrace, Trace, type ChromeTrace, type Span, type TraceEvent } from './trace.ts';
 export { registerErrors, transferablesOf, type WireError } from './wire.ts';

@@ -1,0 +1,71 @@
+import type { Estimates } from './estimate.ts';
+import { compareTurns } from './policy.ts';
+import { stageOf, type Entry, type RequestEvent } from './request.ts';
+import type { Trace } from './trace.ts';
+
+/** Tells requests how they are getting on, and records it. */
+export class Reporter {
+  readonly #entries: ReadonlySet<Entry>;
+  readonly #estimates: Estimates;
+  trace: Trace | undefined;
+
+  constructor(entries: ReadonlySet<Entry>, estimates: Estimates) {
+    this.#entries = entries;
+    this.#estimates = estimates;
+  }
+
+  /** Sends an event, unless the request has settled or started over since. */
+  emit(entry: Entry, event: RequestEvent, life: number = entry.life): void {
+    if (entry.state === 'ended' || entry.life !== life) return;
+    try {
+      entry.onEvent?.(event);
+    } catch (error) {
+      // The listener's own fault: it must not stop the others' requests.
+      setTimeout(() => {
+        throw error;
+      });
+    }
+  }
+
+  /** Says how far its stage is. */
+  step(entry: Entry): void {
+    if (!entry.onEvent) return;
+    const { steps, stepIndex: step } = entry.job!;
+    const remainingMs = this.#estimates.remaining(entry, inOrder(this.#entries));
+    this.emit(entry, { type: 'step', stage: stageOf(entry).name, step, steps, remainingMs });
+  }
+
+  /** Says to those whose place in the queue has changed where they are. */
+  positions(): void {
+    if (![...this.#entries].some(({ active, onEvent }) => !active && onEvent)) return;
+    const order = inOrder(this.#entries);
+    order
+      .filter(({ active }) => !active)
+      .forEach((entry, index) => {
+        if (entry.position === index + 1) return;
+        entry.position = index + 1;
+        if (!entry.onEvent) return;
+        const remainingMs = this.#estimates.remaining(entry, order);
+        this.emit(entry, { type: 'queued', position: entry.position, remainingMs });
+      });
+  }
+
+  /** Records a span on the request's own track. */
+  span(entry: Entry, name: string, start: number, end: number = performance.now()): void {
+    this.trace?.add({ track: `request ${entry.id}`, name, start, end });
+  }
+}
+
+/** Requests in the order of their turns. */
+export function inOrder(entries: Iterable<Entry>, include: (entry: Entry) => boolean = () => true): Entry[] {
+  return [...entries].filter(include).sort(compareTurns);
+}
+
+/** The request whose turn comes first among those included. */
+export function first(entries: Iterable<Entry>, include: (entry: Entry) => boolean): Entry | undefined {
+  let best: Entry | undefined;
+  for (const entry of entries) {
+    if ((!best || compareTurns(entry, best) < 0) && include(entry)) best = entry;
+  }
+  return best;
+}
