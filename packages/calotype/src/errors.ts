@@ -49,3 +49,22 @@ export class OptionError extends CalotypeError {
     this.option = option;
   }
 }
+
+/** A LoRA file that is none, of a method that is not supported, or made for another model. */
+export class LoraError extends CalotypeError {
+  override name = 'LoraError';
+  /** File it concerns, or the name that the LoRA was given. */
+  readonly file: string;
+  /** Modules of the file that the model lacks or has in other sizes. */
+  readonly unmatched: readonly string[];
+
+  constructor(
+    file: string,
+    message: string,
+    details: { unmatched?: readonly string[]; cause?: unknown } = {},
+  ) {
+    super(`LoRA ${file} ${message}`, { cause: details.cause });
+    this.file = file;
+    this.unmatched = details.unmatched ?? [];
+  }
+}

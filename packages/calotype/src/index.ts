@@ -1,4 +1,5 @@
 export * from './errors.ts';
+export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';
 export type {
   GenerateOptions,
