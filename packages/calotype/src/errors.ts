@@ -44,8 +44,8 @@ export class OptionError extends CalotypeError {
   override name = 'OptionError';
   readonly option: string;
 
-  constructor(option: string, message: string) {
-    super(`${option}: ${message}`);
+  constructor(option: string, message: string, cause?: unknown) {
+    super(`${option}: ${message}`, { cause });
     this.option = option;
   }
 }

@@ -1,18 +1,37 @@
 export * from './errors.ts';
 export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';
+export type { ModelFacts } from './model/facts.ts';
+export { DiffusionModel } from './model/model.ts';
+export type { Family } from './families/index.ts';
 export type {
+  ControlOptions,
   GenerateOptions,
   GenerateProgress,
+  HeightWidth,
   LoadOptions,
   LoadProgress,
+  PromptOptions,
   StepState,
   Timings,
 } from './pipelines/options.ts';
-export { TextToImagePipeline, type GenerateResult } from './pipelines/text-to-image.ts';
+export { Generation, type GenerationCheckpoint } from './pipelines/generation.ts';
+export { ImageToImagePipeline, type ImageToImageOptions } from './pipelines/image-to-image.ts';
+export { InpaintPipeline, type InpaintOptions } from './pipelines/inpaint.ts';
+export { DiffusionPipeline, type GenerateResult } from './pipelines/pipeline.ts';
+export { TextToImagePipeline, type TextToImageOptions } from './pipelines/text-to-image.ts';
 export * from './prompt/index.ts';
 export { TorchGenerator } from './random/index.ts';
 export * from './samplers/index.ts';
+export type { Conditioning } from './stages/conditioning.ts';
 export type { OutputType, OutputTypes } from './stages/decode-latents.ts';
+export { Denoiser } from './stages/denoise.ts';
+export {
+  DenoiseJob,
+  type DenoiseCheckpoint,
+  type DenoiseRequest,
+  type Guidance,
+} from './stages/denoise-job.ts';
+export type { ImageInput } from './stages/image-input.ts';
 export * from './tokenizer/index.ts';
 export { TextToImageClient, type ClientGenerateOptions, type ClientOptions } from './worker/client.ts';

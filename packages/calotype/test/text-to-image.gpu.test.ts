@@ -2,6 +2,7 @@ import { Engine } from '@calotype/core';
 import { readSafetensors } from '@calotype/dev/safetensors';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { OptionError, TextToImagePipeline } from '../src/index.ts';
+import { relativeL2 } from './numbers.ts';
 
 /** One run as `runs.json` records it. */
 interface Run {
@@ -36,16 +37,6 @@ const floats = (tensors: ReturnType<typeof readSafetensors>, name: string): Floa
   const { data } = tensors.get(name)!;
   return new Float32Array(data.slice().buffer);
 };
-
-function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return actual.length === expected.length ? Math.sqrt(difference / norm) : NaN;
-}
 
 test.each(['pndm-6', 'ddim-5', 'euler-4', 'euler-a-4', 'no-cfg-3', 'batch2-wide'])(
   'the run %s gives the latents and pixels that diffusers gave',

@@ -12,9 +12,12 @@ export class ModelFolder {
   readonly components: ReadonlyMap<string, readonly [string, string]>;
   /** `_class_name` of `model_index.json`, e.g. `StableDiffusionPipeline`. */
   readonly pipelineClass: string;
+  /** `model_index.json` */
+  readonly index: Readonly<Record<string, unknown>>;
 
   private constructor(store: FileStore, index: Record<string, unknown>) {
     this.store = store;
+    this.index = index;
     const name = index['_class_name'];
     this.pipelineClass = typeof name === 'string' ? name : '';
     this.components = new Map(
@@ -39,8 +42,9 @@ export class ModelFolder {
     return new ModelFolder(store, index);
   }
 
-  has(component: string): boolean {
-    return this.components.has(component);
+  /** Whether a component's graph is there. */
+  hasGraph(component: string): Promise<boolean> {
+    return this.store.has(`${component}/model.onnx`);
   }
 
   /** Path of a component's graph. Throws `ModelFolderError` when the folder has none. */
@@ -61,7 +65,8 @@ export class ModelFolder {
   }
 }
 
-function storeOf(source: ModelSource): FileStore {
+/** The files of a source. */
+export function storeOf(source: ModelSource): FileStore {
   if (typeof source === 'string' || source instanceof URL) return urlStore(source);
   if (typeof FileSystemDirectoryHandle !== 'undefined' && source instanceof FileSystemDirectoryHandle) {
     return directoryStore(source);

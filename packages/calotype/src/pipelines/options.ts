@@ -1,6 +1,8 @@
 import type { Engine, Precision, Tensor } from '@calotype/core';
+import type { ModelSource } from '../model/folder.ts';
 import type { SchedulerConfig } from '../samplers/index.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
+import type { ImageInput } from '../stages/image-input.ts';
 
 /** What loading a model reports. */
 export interface LoadProgress {
@@ -13,15 +15,17 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** Engine to run on. Without one the pipeline makes its own and disposes of it. */
+  /** Engine to run on. Without one the model makes its own and disposes of it. */
   engine?: Engine;
   /** See `EngineOptions.precision`. */
   precision?: Precision;
+  /** Folder of a ControlNet (its `model.onnx`), where the model's own folder has none in `controlnet/`. */
+  controlnet?: ModelSource;
   /**
    * Size of the pictures to get ready for while loading: kernels are compiled and memory is allocated for it. The
-   * model's own size by default. Any other size still works; its first picture takes longer.
+   * model's own size by default; `false` for none, and then the first picture takes longer.
    */
-  warmUp?: { width?: number; height?: number };
+  warmUp?: { width?: number; height?: number } | false;
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
 }
@@ -43,15 +47,74 @@ export interface StepState {
   latents: Tensor<'float32'>;
 }
 
-export interface GenerateOptions<T extends OutputType = 'bitmap'> {
-  prompt: string;
-  /** What to steer away from. Only with guidance. Default: nothing, which is the empty prompt. */
+/** A height and a width in pixels, in this order, as diffusers gives them. */
+export type HeightWidth = readonly [height: number, width: number];
+
+/** What to show, in words or as embeddings, and how strictly. */
+export interface PromptOptions {
+  /** May be left out where `promptEmbeds` is given. */
+  prompt?: string;
+  /** For the second text encoder (SDXL, SD3, FLUX), where it should read something else. Default: `prompt`. */
+  prompt2?: string;
+  /** For the third text encoder (SD3). Default: `prompt`. */
+  prompt3?: string;
+  /** What to steer away from. Only with guidance. Default: nothing. */
   negativePrompt?: string;
-  /** Denoising steps. Default 25. */
-  numInferenceSteps?: number;
-  /** Classifier-free guidance; 1 or less is none, and halves the work. Default 7.5. */
+  negativePrompt2?: string;
+  negativePrompt3?: string;
+  /** [1 or images, tokens, channels]: in place of the text encoders' hidden states. */
+  promptEmbeds?: Tensor<'float32'>;
+  negativePromptEmbeds?: Tensor<'float32'>;
+  /** [1 or images, channels]: in place of the pooled embeddings of SDXL, SD3 and FLUX. */
+  pooledPromptEmbeds?: Tensor<'float32'>;
+  negativePooledPromptEmbeds?: Tensor<'float32'>;
+  /**
+   * How strictly to follow the prompt. Classifier-free guidance, which 1 or less turns off and which doubles the work;
+   * for models that were taught it (LCM, FLUX) a number that they get. Default: what suits the family.
+   */
   guidanceScale?: number;
-  /** Pixels. Default: the model's own size. */
+  /** FLUX: classifier-free guidance beside the taught one. Default 1, none. */
+  trueCfgScale?: number;
+  /** Brings the contrast of guided pictures back, 0 to 1 (arXiv 2305.08891). Default 0, off. */
+  guidanceRescale?: number;
+  /** Shares of the steps, 0 to 1, between which guidance is on (arXiv 2404.07724). Default [0, 1]. */
+  guidanceInterval?: readonly [start: number, end: number];
+  /** Tokens that T5 and Qwen3 encoders get. Default: what diffusers uses for the family. */
+  maxSequenceLength?: number;
+  /** SDXL: the size that the picture pretends to have been taken at. Default: its own. */
+  originalSize?: HeightWidth;
+  /** SDXL: how much the picture pretends to have been cropped, from the top and the left. Default [0, 0]. */
+  cropsCoordsTopLeft?: readonly [top: number, left: number];
+  /** SDXL: the size that the picture pretends to have. Default: its own. */
+  targetSize?: HeightWidth;
+  /** SDXL: the same for the branch without the prompt. Default: as with it. */
+  negativeOriginalSize?: HeightWidth;
+  negativeCropsCoordsTopLeft?: readonly [top: number, left: number];
+  negativeTargetSize?: HeightWidth;
+  /** SDXL's refiner: how beautiful the picture should be, 0 to 10. Default 6, and 2.5 without the prompt. */
+  aestheticScore?: number;
+  negativeAestheticScore?: number;
+}
+
+/** A ControlNet's part. */
+export interface ControlOptions {
+  /** What the ControlNet follows: edges, depth, a pose. Brought to the picture's size. */
+  controlImage?: ImageInput;
+  /** What its residuals are multiplied by. Default 1. */
+  controlnetConditioningScale?: number;
+  /** Shares of the steps, 0 to 1, between which it takes part. Defaults 0 and 1. */
+  controlGuidanceStart?: number;
+  controlGuidanceEnd?: number;
+}
+
+export interface GenerateOptions<T extends OutputType = 'bitmap'> extends PromptOptions, ControlOptions {
+  /** Denoising steps. Default: what suits the family. */
+  numInferenceSteps?: number;
+  /** Timesteps of your own in place of `numInferenceSteps`, for samplers that take them. */
+  timesteps?: readonly number[];
+  /** Noise levels of your own in place of `numInferenceSteps`, for samplers that take them. */
+  sigmas?: readonly number[];
+  /** Pixels. Default: the model's own size, or the image's. */
   width?: number;
   height?: number;
   /**
@@ -61,7 +124,7 @@ export interface GenerateOptions<T extends OutputType = 'bitmap'> {
   seed?: number | readonly number[];
   /** Start noise [images, channels, height / 8, width / 8], before the sampler's scaling. Takes the place of the seed's. */
   latents?: Float32Array<ArrayBuffer>;
-  /** Noise that samplers draw while they run, call by call. Takes the place of the seed's. */
+  /** All other noise, draw by draw. Takes the place of the seed's. */
   noise?: (draw: number) => Float32Array<ArrayBuffer>;
   /** Sampler by name or config. Default: the model's own. */
   sampler?: string | SchedulerConfig;

@@ -1,8 +1,7 @@
-import { CustomKernel, NumericError, Tensor, type Engine, type Session, type Storage } from '@calotype/core';
-import { createScale, paddedBytes } from './denoise.ts';
-import toPixels from './to-pixels.wgsl';
-
-const WORKGROUP = 256;
+import { NumericError, Tensor, type Engine, type Session } from '@calotype/core';
+import type { StageKernels } from './kernels.ts';
+import { ScalingKernelInput, type LatentScaling } from './latent-scaling.ts';
+import { paddedBytes } from './memory.ts';
 
 /**
  * Form of a finished picture. A bitmap never leaves the GPU, except with a software adapter; the others are read back
@@ -16,30 +15,18 @@ export interface OutputTypes {
   blob: Blob;
 }
 
-/** How latents relate to what the decoder takes: `decoder input = latents / scalingFactor + shiftFactor`. */
-export interface LatentScaling {
-  scalingFactor: number;
-  shiftFactor: number;
-}
-
 /** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
 export class LatentDecoder {
   readonly #engine: Engine;
   readonly #session: Session;
-  readonly #scaling: LatentScaling;
-  readonly #scale: CustomKernel;
-  /** By the storage of the decoder's planes, which its plan decides. */
-  readonly #toPixels = new Map<Storage, CustomKernel>();
+  readonly #scaling: ScalingKernelInput;
+  readonly #kernels: StageKernels;
 
-  private constructor(engine: Engine, session: Session, scaling: LatentScaling, scale: CustomKernel) {
+  constructor(engine: Engine, session: Session, scaling: LatentScaling, kernels: StageKernels) {
     this.#engine = engine;
     this.#session = session;
-    this.#scaling = scaling;
-    this.#scale = scale;
-  }
-
-  static async create(engine: Engine, session: Session, scaling: LatentScaling): Promise<LatentDecoder> {
-    return new LatentDecoder(engine, session, scaling, await createScale(engine));
+    this.#scaling = new ScalingKernelInput(engine, scaling);
+    this.#kernels = kernels;
   }
 
   /** Uploads weights and compiles for latents of this shape, so that `decode` starts at once. */
@@ -63,16 +50,12 @@ export class LatentDecoder {
     for (let image = 0; image < images!; image++) {
       options.signal?.throwIfAborted();
       using input = this.#input(latents.shape);
-      this.#scale.run(
-        { x: latents.gpu!.buffer, y: input.gpu!.buffer },
-        {
-          elements,
-          offset: image * elements,
-          copies: 1,
-          scale: 1 / this.#scaling.scalingFactor,
-          shift: this.#scaling.shiftFactor,
-        },
-        Math.ceil(elements / WORKGROUP),
+      const unscale = await this.#kernels.get('unscale');
+      const { scalingFactor: scale, shiftFactor: shift } = this.#scaling.scaling;
+      unscale(
+        { x: latents.gpu!.buffer, y: input.gpu!.buffer, ...this.#scaling.buffers() },
+        { elements, xFirst: image * elements, scale, shift, ...this.#scaling.params(latents.shape) },
+        elements,
       );
       const name = this.#session.inputs[0]!.name;
       const outputs = await this.#session.run(
@@ -101,11 +84,11 @@ export class LatentDecoder {
     const fault = buffers.acquire(16, 'fault');
     try {
       device.queue.writeBuffer(fault, 0, new Uint32Array(4));
-      const kernel = await this.#pixelKernel(planes.gpu!.storage);
-      kernel.run(
+      const toPixels = await this.#kernels.get('to_pixels', { planes: planes.gpu!.storage });
+      toPixels(
         { planes: planes.gpu!.buffer, pixels, fault },
         { width, height, pitch, offset: 0 },
-        Math.ceil((width * height) / WORKGROUP),
+        width * height,
       );
       let picture: ImageBitmap | ImageData | Blob;
       if (readsBack) {
@@ -139,21 +122,6 @@ export class LatentDecoder {
     return new Tensor(dtype, one, { engine: this.#engine, buffer, storage: 'f32' });
   }
 
-  async #pixelKernel(storage: Storage): Promise<CustomKernel> {
-    const known = this.#toPixels.get(storage);
-    if (known) return known;
-    const kernel = await CustomKernel.create(this.#engine, {
-      name: 'to_pixels',
-      body: toPixels,
-      inputs: { planes: storage },
-      outputs: { pixels: 'u32', fault: 'u32' },
-      params: { width: 'u32', height: 'u32', pitch: 'u32', offset: 'u32' },
-      constants: { WORKGROUP },
-    });
-    this.#toPixels.set(storage, kernel);
-    return kernel;
-  }
-
   /** Copies pixels into a canvas on the GPU. */
   #draw(pixels: GPUBuffer, width: number, height: number, pitch: number): OffscreenCanvas {
     const { device } = this.#engine;
@@ -171,8 +139,7 @@ export class LatentDecoder {
   }
 
   dispose(): void {
-    this.#scale.dispose();
-    for (const kernel of this.#toPixels.values()) kernel.dispose();
+    this.#scaling.dispose();
   }
 }
 

@@ -1,252 +1,296 @@
-import { CustomKernel, Tensor, type Engine, type Session, type Storage } from '@calotype/core';
-import { OptionError } from '../errors.ts';
-import { packPlan } from '../samplers/index.ts';
-import type { SamplerPlan } from '../samplers/index.ts';
-import samplerStep from './sampler-step.wgsl';
-import scale from './scale.wgsl';
+import type { Engine, Session, Tensor } from '@calotype/core';
+import { ModelFolderError, OptionError } from '../errors.ts';
+import { Batch, type Segment } from './batch.ts';
+import { conditioningKey } from './conditioning.ts';
+import { controlScale, residualNames } from './control.ts';
+import { DenoiseJob, type DenoiseRequest } from './denoise-job.ts';
+import { finishStep, writeModelInput, type FinishKernels } from './job-step.ts';
+import type { StageKernels } from './kernels.ts';
+import { bufferOf, emptyTensor, sizeOf } from './memory.ts';
+import { RowGraph, type NamedTensors } from './row-calls.ts';
 
-const WORKGROUP = 256;
-
-export interface DenoiseRequest {
-  plan: SamplerPlan;
-  /** Start latents [images, channels, height, width], already at the first step's noise level. Not changed. */
-  latents: Tensor<'float32'>;
-  /**
-   * [copies · images, tokens, channels]: as many copies as `copiesFor` says. With guidance the first is without the
-   * prompt and the second with it.
-   */
-  embeddings: Tensor;
-  /** Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); `undefined` for none. */
-  guidanceScale: number | undefined;
-  /** Noise for one step, as many elements as the latents. */
-  noise: (step: number) => Float32Array<ArrayBuffer>;
-  signal?: AbortSignal | undefined;
-  /** Called when the GPU has finished the step. `latents` may be read until the next step. */
-  onStep?: ((step: number, latents: Tensor<'float32'>) => void | Promise<void>) | undefined;
+/** How a family's denoiser takes its latents. */
+export interface DenoiserLayout {
+  /** Name of the input for latents. */
+  sample: string;
+  /** Latents along each axis that make one token; 1 where the graph takes latents as they are. */
+  patch: number;
+  /** What timesteps are multiplied by before the model gets them. */
+  timestepScale: number;
 }
 
-/** Runs a denoiser's whole loop on the GPU. Nothing comes back to the CPU. */
+/** Batches kept for the next step. */
+const KEPT_BATCHES = 2;
+
+let serial = 0;
+
+/**
+ * Takes requests through a denoising model step by step, several of them in one model call where their `batchKey`s are
+ * equal: also at different steps, with different samplers, seeds, and guidance or none. Nothing comes back to the CPU.
+ *
+ * @example
+ * using job = await denoiser.start(request);
+ * while (!job.done) await denoiser.step([job]);
+ */
 export class Denoiser {
+  readonly graph: RowGraph;
+  readonly layout: DenoiserLayout;
+  readonly #id: number = serial++;
   readonly #engine: Engine;
-  readonly #session: Session;
-  readonly #scale: CustomKernel;
-  /** By the storage of the model's answer, which its plan decides. */
-  readonly #steps = new Map<Storage, CustomKernel>();
+  readonly #kernels: StageKernels;
+  /** Inputs for a ControlNet's residuals. */
+  readonly #residuals: readonly string[];
+  readonly #batches: Batch[] = [];
+  /** Bound where a kernel writes nothing. */
+  #unused: Tensor | undefined;
 
-  private constructor(engine: Engine, session: Session, scaleKernel: CustomKernel) {
+  constructor(engine: Engine, session: Session, layout: DenoiserLayout, kernels: StageKernels) {
+    this.graph = new RowGraph(engine, session, layout.sample);
+    this.layout = layout;
     this.#engine = engine;
-    this.#session = session;
-    this.#scale = scaleKernel;
+    this.#kernels = kernels;
+    this.#residuals = residualNames(session.inputs.map(({ name }) => name));
   }
 
-  static async create(engine: Engine, session: Session): Promise<Denoiser> {
-    return new Denoiser(engine, session, await createScale(engine));
+  get session(): Session {
+    return this.graph.session;
+  }
+
+  /** Whether the graph takes a ControlNet's residuals. */
+  get takesControl(): boolean {
+    return this.#residuals.length > 0;
   }
 
   /**
-   * How often the latents of all images go into one call: twice with guidance, else once, or as often as fills the
-   * batch that the graph was exported with.
+   * Makes a job. It is at its first step, or where its checkpoint left it.
    *
-   * @throws OptionError where no number of copies fits the graph's batch
+   * @throws OptionError for what this model cannot do, OutOfMemoryError
    */
-  copiesFor(images: number, guided: boolean): number {
-    const batch = this.#session.inputs.find(({ name }) => name === 'sample')?.shape?.[0];
-    const wanted = guided ? 2 : 1;
-    if (typeof batch !== 'number' || batch === wanted * images) return wanted;
-    if (!guided && batch % images === 0) return batch / images;
-    throw new OptionError(
-      'numImages',
-      `this model was exported for a batch of ${batch}, and ${images} images ${guided ? 'with' : 'without'} guidance make ${wanted * images}. Export it with a dynamic batch, or ask for ${guided ? batch / 2 : batch} images.`,
-    );
-  }
-
-  /** Uploads weights and compiles for latents of this shape, so that `run` starts at once. */
-  async prepare(
-    shape: readonly number[],
-    embeddings: Tensor,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const rows = embeddings.shape[0]!;
-    const elements = rows * shape.slice(1).reduce((product, dim) => product * dim, 1);
-    using sample = this.#tensor(
-      'sample',
-      [rows, ...shape.slice(1)],
-      this.#engine.buffers.acquire(paddedBytes(elements), 'sample'),
-    );
-    await this.#session.prepare(
-      { ...this.#inputs(sample, 0), encoder_hidden_states: embeddings },
-      signal ? { signal } : {},
-    );
+  async start(request: DenoiseRequest): Promise<DenoiseJob> {
+    const job = new DenoiseJob(this.#engine, request, this);
+    try {
+      this.#check(job);
+      await this.#engine.buffers.settled();
+      if (request.checkpoint) job.restore(request.checkpoint);
+      else await this.#copy(request.latents, job.state.sample);
+      return job;
+    } catch (error) {
+      job.dispose();
+      throw error;
+    }
   }
 
   /**
-   * @returns the last latents, on the GPU
-   * @throws the signal's reason, and whatever running the model throws
+   * Uploads weights and compiles for latents of this shape, so that steps start at once.
+   *
+   * @param job one of that shape; it is not moved on
    */
-  async run(request: DenoiseRequest): Promise<Tensor<'float32'>> {
-    const { plan, latents, embeddings, signal } = request;
-    const { buffers, device } = this.#engine;
-    const shape = latents.shape;
-    const images = shape[0]!;
-    const copies = this.copiesFor(images, request.guidanceScale !== undefined);
-    const elements = shape.reduce((product, dim) => product * dim, 1);
-    const bytes = paddedBytes(elements);
-    const packed = packPlan(plan);
-    const owned: GPUBuffer[] = [];
-    const take = (size: number, label: string): GPUBuffer => {
-      const buffer = buffers.acquire(Math.max(16, Math.ceil(size / 16) * 16), label);
-      owned.push(buffer);
-      return buffer;
-    };
-    let result: GPUBuffer | undefined;
+  async prepare(job: DenoiseJob, signal?: AbortSignal): Promise<void> {
+    // What residuals look like is known only from a ControlNet's answer.
+    if (this.takesControl) return;
+    const batch = this.#batchOf([job]);
+    await batch.calls.prepare({ [this.layout.sample]: batch.sample }, signal);
+  }
+
+  /**
+   * Moves jobs of equal `batchKey` on by one step, with one model call for all of them. Resolves when the work is
+   * submitted.
+   *
+   * @throws the signal's reason, and whatever running the model throws; then no job has moved on
+   */
+  async step(jobs: readonly DenoiseJob[], options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const [first, ...rest] = jobs;
+    if (!first) return;
+    options.signal?.throwIfAborted();
+    const key = first.batchKey;
+    const other = rest.find((job) => job.batchKey !== key);
+    if (other) throw new Error(`Jobs of different batchKeys cannot share a step: ${key}; ${other.batchKey}`);
+    const begun: DenoiseJob[] = [];
     try {
-      const coefficients = take(packed.data.byteLength, 'sampler plan');
-      device.queue.writeBuffer(coefficients, 0, packed.data);
-      const noise = take(bytes, 'noise');
-      const modelInput = take(copies * bytes, 'model input');
-      let [sample, next] = [take(bytes, 'sample'), take(bytes, 'sample')];
-      const historyBytes = Math.max(16, plan.historySlots * elements * 4);
-      let [history, nextHistory] = [take(historyBytes, 'history'), take(historyBytes, 'history')];
-      await buffers.settled();
-
-      this.#copy(latents, sample, elements, 1, 1);
-      this.#copy(latents, modelInput, elements, plan.steps[0]!.inputScale, copies);
-      const input = this.#tensor('sample', [copies * images, ...shape.slice(1)], modelInput);
-      for (const [index, step] of plan.steps.entries()) {
-        signal?.throwIfAborted();
-        if (step.drawsNoise) device.queue.writeBuffer(noise, 0, request.noise(index));
-        const outputs = await this.#session.run(
-          { ...this.#inputs(input, step.timestep), encoder_hidden_states: embeddings },
-          signal ? { signal } : {},
-        );
-        const [output] = Object.values(outputs);
-        const kernel = await this.#stepKernel(output!.gpu!.storage);
-        kernel.run(
-          {
-            sample,
-            output: output!.gpu!.buffer,
-            history,
-            noise,
-            plan: coefficients,
-            next,
-            next_history: nextHistory,
-            model_input: modelInput,
-          },
-          {
-            elements,
-            slots: plan.historySlots,
-            step: index,
-            stride: packed.stride,
-            copies,
-            guided: request.guidanceScale === undefined ? 0 : 1,
-            guidance: request.guidanceScale ?? 1,
-            nextInputScale: plan.steps[index + 1]?.inputScale ?? 1,
-          },
-          Math.ceil(elements / WORKGROUP),
-        );
-        for (const tensor of Object.values(outputs)) tensor.dispose();
-        [sample, next] = [next, sample];
-        [history, nextHistory] = [nextHistory, history];
-        if (request.onStep) {
-          await device.queue.onSubmittedWorkDone();
-          await request.onStep(
-            index,
-            new Tensor('float32', shape, { engine: this.#engine, buffer: sample, storage: 'f32' }),
-          );
-        }
+      for (const job of jobs) {
+        job.begin();
+        begun.push(job);
       }
-      result = sample;
-      return new Tensor('float32', shape, { engine: this.#engine, buffer: sample, storage: 'f32' });
+      await this.#step(this.#batchOf(jobs), options.signal);
     } finally {
-      for (const buffer of owned) if (buffer !== result) buffers.release(buffer);
+      for (const job of begun) job.end();
     }
   }
 
-  /** A tensor of f32 elements under the dtype that the graph declares for the input. */
-  #tensor(name: string, shape: readonly number[], buffer: GPUBuffer): Tensor {
-    const declared = this.#session.inputs.find((input) => input.name === name)?.dtype;
-    const dtype = declared === 'float16' ? 'float16' : 'float32';
-    return new Tensor(dtype, shape, { engine: this.#engine, buffer, storage: 'f32' });
+  /** See `DenoiseJob.batchKey`. */
+  batchKey(job: DenoiseJob): string {
+    const parts = [
+      `model ${this.#id}`,
+      `latents[${job.shape.slice(1).join()}]`,
+      conditioningKey(job.conditioning),
+    ];
+    if (job.extraChannels) parts.push(`extra ${job.extraChannels.shape[1]}`);
+    if (job.control) parts.push(`control ${job.control.net.id}[${job.control.image.shape.slice(1).join()}]`);
+    const nets = [this.graph, ...(job.control ? [job.control.net.graph] : [])];
+    if (nets.some(({ timestepPerRow }) => !timestepPerRow)) parts.push(`timestep ${job.timestep}`);
+    return parts.join(' ');
   }
 
-  async #stepKernel(storage: Storage): Promise<CustomKernel> {
-    const known = this.#steps.get(storage);
-    if (known) return known;
-    const kernel = await CustomKernel.create(this.#engine, {
-      name: 'sampler_step',
-      body: samplerStep,
-      inputs: { sample: 'f32', output: storage, history: 'f32', noise: 'f32', plan: 'f32' },
-      outputs: { next: 'f32', next_history: 'f32', model_input: 'f32' },
-      params: {
-        elements: 'u32',
-        slots: 'u32',
-        step: 'u32',
-        stride: 'u32',
-        copies: 'u32',
-        guided: 'u32',
-        guidance: 'f32',
-        nextInputScale: 'f32',
-      },
-      constants: { WORKGROUP },
-    });
-    this.#steps.set(storage, kernel);
-    return kernel;
-  }
-
-  /** The inputs every denoiser has, in the names, dtypes and ranks of this graph. */
-  #inputs(sample: Tensor, timestep: number): Record<string, Tensor> {
-    const declared = this.#session.inputs.find(({ name }) => name === 'timestep');
-    if (!declared?.dtype) throw new OptionError('model', "the denoiser has no input 'timestep'.");
-    const { shape, dtype } = declared;
-    const sampleBatch = this.#session.inputs.find(({ name }) => name === 'sample')?.shape?.[0];
-    const perImage = shape?.length === 1 && typeof shape[0] === 'string' && shape[0] === sampleBatch;
-    const count = typeof shape?.[0] === 'number' ? shape[0] : perImage ? sample.shape[0]! : 1;
-    const values = new Array<number>(shape?.length === 0 ? 1 : count).fill(timestep);
-    return {
-      sample,
-      timestep: Tensor.from(
-        dtype === 'string' ? 'float32' : dtype,
-        shape?.length === 0 ? [] : [count],
-        values,
-      ),
-    };
-  }
-
-  #copy(from: Tensor, to: GPUBuffer, elements: number, factor: number, copies: number): void {
-    const source = from.gpu;
-    if (!source) {
-      const scaled = Float32Array.from(from.cpu as Float32Array, (x) => x * factor);
-      for (let copy = 0; copy < copies; copy++) {
-        this.#engine.device.queue.writeBuffer(to, copy * elements * 4, scaled);
+  /** Lets go of what is kept for a job's next step. For jobs that will not take one. */
+  forget(job: DenoiseJob): void {
+    for (let i = this.#batches.length - 1; i >= 0; i--) {
+      if (this.#batches[i]!.segments.some((segment) => segment.job === job)) {
+        this.#batches.splice(i, 1)[0]!.dispose();
       }
-      return;
     }
-    this.#scale.run(
-      { x: source.buffer, y: to },
-      { elements, offset: 0, copies, scale: factor, shift: 0 },
-      Math.ceil(elements / WORKGROUP),
-    );
   }
 
   dispose(): void {
-    for (const kernel of this.#steps.values()) kernel.dispose();
-    this.#scale.dispose();
+    for (const batch of this.#batches) batch.dispose();
+    this.#batches.length = 0;
+    this.#unused?.dispose();
   }
-}
 
-/** Bytes of a buffer for f32 elements; buffers end on a multiple of 16. */
-export function paddedBytes(elements: number): number {
-  return Math.max(16, Math.ceil((elements * 4) / 16) * 16);
-}
+  async #step(batch: Batch, signal: AbortSignal | undefined): Promise<void> {
+    const { segments } = batch;
+    const { patch, sample, timestepScale } = this.layout;
+    const modelInput = await this.#kernels.get('model_input');
+    for (const segment of segments) {
+      const extra = segment.job.extraChannels;
+      writeModelInput(modelInput, segment, batch.sample, { patch, extra });
+    }
+    const timesteps = segments.flatMap(({ job, rows }) =>
+      new Array<number>(rows).fill(job.timestep * timestepScale),
+    );
+    const residuals = await this.#residualsOf(batch, timesteps, signal);
+    let outputs: NamedTensors = {};
+    try {
+      outputs = await batch.calls.run({ [sample]: batch.sample, ...residuals }, timesteps, signal);
+      const output = Object.values(outputs)[0]!;
+      const { storage } = output.gpu!;
+      // Compiled before anything is submitted: from here on no job can be left half way.
+      const kernels: FinishKernels = {
+        step: await this.#kernels.get('sampler_step', { output: storage }),
+        factor: await this.#kernels.get('guidance_factor', { output: storage }),
+        blend: await this.#kernels.get('blend'),
+        unused: bufferOf((this.#unused ??= emptyTensor(this.#engine, [4], 'unused'))),
+      };
+      signal?.throwIfAborted();
+      for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
+    } finally {
+      for (const tensor of Object.values(outputs)) tensor.dispose();
+      if (residuals !== batch.zeros) for (const tensor of Object.values(residuals)) tensor.dispose();
+    }
+  }
 
-/** The kernel of `scale.wgsl`: an affine copy. */
-export function createScale(engine: Engine): Promise<CustomKernel> {
-  return CustomKernel.create(engine, {
-    name: 'scale',
-    body: scale,
-    inputs: { x: 'f32' },
-    outputs: { y: 'f32' },
-    params: { elements: 'u32', offset: 'u32', copies: 'u32', scale: 'f32', shift: 'f32' },
-    constants: { WORKGROUP },
-  });
+  /** A ControlNet's residuals for a batch, scaled job by job. */
+  async #residualsOf(
+    batch: Batch,
+    timesteps: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<NamedTensors> {
+    if (!this.takesControl) return {};
+    const { net } = batch.segments[0]!.job.control!;
+    const scales = batch.segments.map(({ job }) => controlScale(job.control, job.stepIndex, job.steps));
+    const isOff = scales.every((scale) => scale === 0);
+    if (isOff && batch.zeros) return batch.zeros;
+    let sample = batch.sample;
+    if (batch.controlSample) {
+      sample = batch.controlSample;
+      const modelInput = await this.#kernels.get('model_input');
+      for (const segment of batch.segments) {
+        writeModelInput(modelInput, segment, sample, { patch: 1, extra: undefined });
+      }
+    }
+    const outputs = await batch.controlCalls!.run({ sample }, timesteps, signal);
+    const residuals: NamedTensors = {};
+    try {
+      for (const [i, name] of this.#residuals.entries()) {
+        const output = outputs[net.residuals[i]!]!;
+        residuals[name] = await this.#scaled(output, batch.segments, scales);
+      }
+      // Once is enough to know the shapes of what changes nothing.
+      if (isOff) batch.zeros = residuals;
+      return residuals;
+    } catch (error) {
+      for (const tensor of Object.values(residuals)) tensor.dispose();
+      throw error;
+    } finally {
+      for (const tensor of Object.values(outputs)) tensor.dispose();
+    }
+  }
+
+  async #scaled(output: Tensor, segments: readonly Segment[], scales: readonly number[]): Promise<Tensor> {
+    const affine = await this.#kernels.get('affine', { x: output.gpu!.storage });
+    const result = emptyTensor(this.#engine, output.shape, 'residual');
+    const rowElements = sizeOf(output.shape.slice(1));
+    segments.forEach(({ first, rows }, i) => {
+      const [from, elements] = [first * rowElements, rows * rowElements];
+      const buffers = { x: bufferOf(output), y: bufferOf(result) };
+      affine(buffers, { elements, xFirst: from, yFirst: from, scale: scales[i]!, shift: 0 }, elements);
+    });
+    return result;
+  }
+
+  #batchOf(jobs: readonly DenoiseJob[]): Batch {
+    const known = this.#batches.find((batch) => batch.fits(jobs));
+    if (known) return known;
+    const [job] = jobs;
+    const [, channels, height, width] = job!.shape as [number, number, number, number];
+    const all = channels + (job!.extraChannels?.shape[1] ?? 0);
+    const { patch } = this.layout;
+    const rowShape =
+      this.graph.shapeOf(this.layout.sample)?.length === 3
+        ? [(height * width) / patch ** 2, all * patch ** 2]
+        : [all, height, width];
+    const batch = new Batch(this.graph, jobs, rowShape, job!.control?.net);
+    this.#batches.unshift(batch);
+    if (this.#batches.length > KEPT_BATCHES) this.#batches.pop()!.dispose();
+    return batch;
+  }
+
+  /** Refuses a job that this model cannot do. */
+  #check(job: DenoiseJob): void {
+    const { session, main } = this.graph;
+    const given = new Set([
+      ...Object.keys(job.conditioning.rows),
+      ...Object.keys(job.conditioning.shared),
+      ...(job.control ? this.#residuals : []),
+      main,
+      'timestep',
+    ]);
+    if (this.takesControl && !job.control) {
+      throw new OptionError(
+        'controlImage',
+        'this model adds the residuals of a ControlNet to its own. Load one beside it (option controlnet) and give controlImage.',
+      );
+    }
+    if (!this.takesControl && job.control) {
+      throw new OptionError(
+        'controlImage',
+        "this model's graph has no inputs for a ControlNet's residuals. Export its UNet with them (down_block_additional_residuals, mid_block_additional_residual).",
+      );
+    }
+    const missing = session.inputs.filter(({ name }) => !given.has(name)).map(({ name }) => name);
+    if (missing.length > 0) {
+      throw new ModelFolderError(
+        'model.onnx',
+        `needs the inputs ${missing.join(', ')}, which nothing here makes.`,
+      );
+    }
+    const declared = this.graph.shapeOf(main)?.[1];
+    const channels = job.shape[1]! + (job.extraChannels?.shape[1] ?? 0);
+    if (this.layout.patch === 1 && typeof declared === 'number' && declared !== channels) {
+      throw new OptionError(
+        'model',
+        `its denoiser takes ${declared} channels, and this pipeline gives ${channels}. ` +
+          (declared > job.shape[1]! ? 'Models of 9 channels are for InpaintPipeline.' : ''),
+      );
+    }
+  }
+
+  async #copy(from: Tensor<'float32'>, to: GPUBuffer): Promise<void> {
+    const elements = sizeOf(from.shape);
+    if (from.cpu) {
+      this.#engine.device.queue.writeBuffer(to, 0, from.cpu as Float32Array<ArrayBuffer>);
+      return;
+    }
+    const affine = await this.#kernels.get('affine');
+    affine({ x: bufferOf(from), y: to }, { elements, xFirst: 0, yFirst: 0, scale: 1, shift: 0 }, elements);
+  }
 }

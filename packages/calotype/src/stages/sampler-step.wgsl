@@ -1,11 +1,13 @@
 // One step of any sampler, guidance included: all of it is a linear combination for each element.
-// Prelude provides: WORKGROUP; accessors sample_, output_, history_, noise_, plan_ (read), next_, next_history_,
-// model_input_ (write); params.
+// Prelude provides: WORKGROUP; accessors sample_, output_, factor_, history_, noise_, plan_ (read), next_,
+// next_history_ (write); params.
 //
-// `output` holds the model's answer for `params.elements` elements, or with guidance twice that: first the one without
-// the prompt, then the one with it. `history` holds the slots one after the other. `plan` is a packed sampler plan:
-// a header of 8 floats a step, then a row of weights for the next sample and one for each slot; columns are
-// sample, output, x0, noise, slots. A weight of zero means that the operand is not read: it may hold anything.
+// `output` holds the answers of a whole batch; this job's begin at `params.with_prompt`, and with guidance those without
+// the prompt at `params.without`. Where the model answers in patches (`params.patchSize` > 1), they are taken apart.
+// `factor` holds what guidance rescale multiplies each image's answer by. `history` holds the slots one after the
+// other. `plan` is a packed sampler plan: a header of 8 floats a step, then a row of weights for the next sample and
+// one for each slot; columns are sample, output, x0, noise, slots. A weight of zero means that the operand is not
+// read: it may hold anything.
 
 fn weighed(weight: f32, value: f32) -> f32 {
   return select(weight * value, 0.0, weight == 0.0);
@@ -22,6 +24,19 @@ fn combine(row: u32, i: u32, base: vec4f) -> f32 {
   return sum;
 }
 
+/** Where the model's answer for element i lies among the job's. */
+fn answer(i: u32) -> u32 {
+  if (params.patchSize == 1u) { return i; }
+  let plane = params.height * params.width;
+  let channel = i / plane % params.channels;
+  let y = i % plane / params.width;
+  let x = i % params.width;
+  let places = params.patchSize * params.patchSize;
+  let token = y / params.patchSize * (params.width / params.patchSize) + x / params.patchSize;
+  let feature = channel * places + y % params.patchSize * params.patchSize + x % params.patchSize;
+  return i / (plane * params.channels) * plane * params.channels + token * params.channels * places + feature;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) id: vec3u,
@@ -31,9 +46,12 @@ fn main(
   let i = flat_workgroup(id, grid) * WORKGROUP + lane;
   if (i >= params.elements) { return; }
   let step = params.step * params.stride;
-  var output = output_load(i);
+  let at = answer(i);
+  var output = output_load(params.with_prompt + at);
   if (params.guided != 0u) {
-    output += params.guidance * (output_load(params.elements + i) - output);
+    let without = output_load(params.without + at);
+    output = without + params.guidance * (output - without);
+    if (params.rescaled != 0u) { output *= factor_load(i / (params.height * params.width * params.channels)); }
   }
   let sample = sample_load(i);
   let limit = plan_load(step + 3u);
@@ -42,11 +60,8 @@ fn main(
 
   let columns = 4u + params.slots;
   let rows = step + 8u;
-  let next = combine(rows, i, base);
-  next_store(i, next);
+  next_store(i, combine(rows, i, base));
   for (var slot = 0u; slot < params.slots; slot++) {
     next_history_store(slot * params.elements + i, combine(rows + (slot + 1u) * columns, i, base));
   }
-  let input = params.nextInputScale * next;
-  for (var copy = 0u; copy < params.copies; copy++) { model_input_store(copy * params.elements + i, input); }
 }

@@ -14,7 +14,7 @@ import {
 import { Client, registerErrors } from '@calotype/scheduler';
 import * as errors from '../errors.ts';
 import type { GenerateOptions, LoadOptions } from '../pipelines/options.ts';
-import type { GenerateResult } from '../pipelines/text-to-image.ts';
+import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
 import type { ModelInfo, PipelineService, WireSource } from './service.ts';
 

@@ -1,7 +1,8 @@
 import type { Job } from '@calotype/scheduler';
 import type { Precision } from '@calotype/core';
 import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
-import { TextToImagePipeline, type GenerateResult } from '../pipelines/text-to-image.ts';
+import type { GenerateResult } from '../pipelines/pipeline.ts';
+import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
 
 /** A model source that can be sent to a worker: URL, directory handle or blobs. */

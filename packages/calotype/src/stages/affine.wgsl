@@ -1,4 +1,4 @@
-// y[j·elements + i] = params.scale · x[params.offset + i] + params.shift for `params.copies` copies.
+// y[params.yFirst + i] = params.scale · x[params.xFirst + i] + params.shift.
 // Prelude provides: WORKGROUP; accessors x_ (read), y_ (write); params.
 
 @compute @workgroup_size(WORKGROUP)
@@ -9,6 +9,5 @@ fn main(
 ) {
   let i = flat_workgroup(id, grid) * WORKGROUP + lane;
   if (i >= params.elements) { return; }
-  let value = params.scale * x_load(params.offset + i) + params.shift;
-  for (var copy = 0u; copy < params.copies; copy++) { y_store(copy * params.elements + i, value); }
+  y_store(params.yFirst + i, params.scale * x_load(params.xFirst + i) + params.shift);
 }

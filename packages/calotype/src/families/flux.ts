@@ -1,0 +1,101 @@
+import type { Tensor } from '@calotype/core';
+import type { PromptOptions } from '../pipelines/options.ts';
+import { encodeText, tokenRow } from '../stages/text-encoder.ts';
+import { clipEmbeddings } from './clip.ts';
+import { uploadTensor } from '../stages/memory.ts';
+import { branchRows, needsText, promptTexts, Scratch } from './embeddings.ts';
+import {
+  classifierFree,
+  encoderOf,
+  takes,
+  type EncodeContext,
+  type EncodeRequest,
+  type Family,
+} from './family.ts';
+import { positionIds, tokenGrid } from './position-ids.ts';
+
+const PATCH = 2;
+
+/** FLUX.1: a transformer over packed latents, T5's hidden states, CLIP's pooled embedding. */
+export const flux: Family = {
+  name: 'flux',
+  layout: { sample: 'hidden_states', patch: PATCH, timestepScale: 1 / 1000 },
+  defaults: { numInferenceSteps: 28, guidanceScale: 3.5 },
+  defaultSize: 1024,
+  guidance: ({ denoiser }, { guidanceScale, trueCfgScale, ...negative }) => ({
+    ...classifierFree(hasNegative(negative) ? trueCfgScale : undefined),
+    embedded: takes(denoiser, 'guidance') ? (guidanceScale ?? 3.5) : undefined,
+  }),
+  schedule: ({ facts }, shape, steps, options) => {
+    const [rows, columns] = tokenGrid(shape, PATCH);
+    const isOwn = options.sigmas !== undefined || options.timesteps !== undefined;
+    return {
+      ...options,
+      imageSeqLen: rows * columns,
+      ...(!isOwn && facts.scheduler['use_flow_sigmas'] !== true && { sigmas: evenSigmas(steps) }),
+    };
+  },
+  async encode(context, request) {
+    using scratch = new Scratch();
+    const given = ['negativePromptEmbeds', 'promptEmbeds'] as const;
+    const givenPooled = ['negativePooledPromptEmbeds', 'pooledPromptEmbeds'] as const;
+    let hidden: Tensor | undefined;
+    let pooled: Tensor | undefined;
+    const texts = promptTexts(request);
+    if (needsText(request, givenPooled)) {
+      const prompts = texts.map(({ first }) => first);
+      const encoder = encoderOf(context, 'text_encoder');
+      const wanted = { hidden: 'last', pooled: true } as const;
+      ({ pooled } = await clipEmbeddings(context, encoder, prompts, wanted, scratch, request.signal));
+    }
+    if (needsText(request, given)) {
+      const encoder = encoderOf(context, 'text_encoder_2');
+      const length = request.options.maxSequenceLength ?? 512;
+      const rows = texts.map(({ second }) => tokenRow(encoder.tokenizer, second, length));
+      const output = 'last_hidden_state';
+      const outputs = await encodeText(
+        context.engine,
+        context.kernels,
+        encoder,
+        rows,
+        [output],
+        request.signal,
+      );
+      hidden = scratch.keepAll(outputs)[output]!;
+    }
+    const embeddings = branchRows(context, request, hidden, given);
+    const [rows, columns] = tokenGrid(request.shape, PATCH);
+    const tokens = Array.from({ length: embeddings.shape[1]! }, () => [0, 0, 0]);
+    const image = Array.from({ length: rows * columns }, (_, i) => [0, Math.floor(i / columns), i % columns]);
+    const ids = positionIds(context, embeddings.shape[0]!, { img_ids: image, txt_ids: tokens });
+    return {
+      images: request.shape[0]!,
+      branches: request.guidance.scale === undefined ? 1 : 2,
+      rows: {
+        encoder_hidden_states: embeddings,
+        pooled_projections: branchRows(context, request, pooled, givenPooled),
+        ...guidanceRow(context, request),
+        ...ids.rows,
+      },
+      shared: ids.shared,
+    };
+  },
+};
+
+/** Whether anything says what to steer away from: without it, FLUX's second branch would be for nothing. */
+function hasNegative(options: PromptOptions): boolean {
+  return options.negativePrompt !== undefined || options.negativePromptEmbeds !== undefined;
+}
+
+/** Levels from 1 down to 1 / steps, before the shift: as FLUX's pipelines ask their scheduler for. */
+export function evenSigmas(steps: number): number[] {
+  return Array.from({ length: steps }, (_, i) => (steps === 1 ? 1 : 1 + (i * (1 / steps - 1)) / (steps - 1)));
+}
+
+/** The scale that a model taught guidance gets, a number for each row. */
+export function guidanceRow({ engine }: EncodeContext, request: EncodeRequest): Record<string, Tensor> {
+  const { embedded, scale } = request.guidance;
+  if (embedded === undefined) return {};
+  const rows = request.shape[0]! * (scale === undefined ? 1 : 2);
+  return { guidance: uploadTensor(engine, [rows], new Float32Array(rows).fill(embedded), 'guidance') };
+}

@@ -1,0 +1,71 @@
+import type { Session } from '@calotype/core';
+import { ModelFolderError } from '../errors.ts';
+import type { Family } from '../families/index.ts';
+import type { SchedulerConfig } from '../samplers/index.ts';
+import type { LatentScaling } from '../stages/latent-scaling.ts';
+import type { ModelFolder } from './folder.ts';
+
+/** What a model's configs and graphs tell about it. */
+export interface ModelFacts {
+  latentChannels: number;
+  /** Pixels a latent stands for, along each axis. */
+  scaleFactor: number;
+  /** Pixels along each axis that the model was trained for. */
+  defaultSize: number;
+  scaling: LatentScaling;
+  /** `scheduler_config.json` */
+  scheduler: SchedulerConfig;
+  /** The denoiser's `config.json`; empty where there is none. */
+  denoiser: Readonly<Record<string, unknown>>;
+  /** `model_index.json` */
+  index: Readonly<Record<string, unknown>>;
+}
+
+/** @throws ModelFolderError without a scheduler config */
+export async function readFacts(
+  folder: ModelFolder,
+  family: Family,
+  parts: { denoiser: Session; denoiserComponent: string; decoder: Session },
+  signal: AbortSignal | undefined,
+): Promise<ModelFacts> {
+  const [denoiser, vae, scheduler] = await Promise.all([
+    folder.json(`${parts.denoiserComponent}/config.json`, signal),
+    folder.json('vae_decoder/config.json', signal),
+    folder.json('scheduler/scheduler_config.json', signal),
+  ]);
+  if (!scheduler)
+    throw new ModelFolderError('scheduler/scheduler_config.json', 'is missing: it says how to sample.');
+  const blocks = vae?.['block_out_channels'];
+  const scaleFactor = Array.isArray(blocks) ? 2 ** (blocks.length - 1) : 8;
+  const latentChannels =
+    numberOf(parts.decoder.inputs[0]?.shape?.[1]) ??
+    numberOf(vae?.['latent_channels']) ??
+    numberOf(denoiser?.['out_channels']) ??
+    4;
+  const sampleSize = numberOf(denoiser?.['sample_size']);
+  return {
+    latentChannels,
+    scaleFactor,
+    defaultSize: sampleSize === undefined ? family.defaultSize : sampleSize * scaleFactor,
+    scaling: {
+      // AutoencoderKL's default, that of Stable Diffusion 1.x and 2.x.
+      scalingFactor: numberOf(vae?.['scaling_factor']) ?? 0.18215,
+      shiftFactor: numberOf(vae?.['shift_factor']) ?? 0,
+      mean: numbersOf(vae?.['latents_mean']) ?? [0],
+      std: numbersOf(vae?.['latents_std']) ?? [1],
+    },
+    scheduler,
+    denoiser: denoiser ?? {},
+    index: folder.index,
+  };
+}
+
+export function numberOf(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
+}
+
+function numbersOf(value: unknown): number[] | undefined {
+  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'number')
+    ? value
+    : undefined;
+}

@@ -1,0 +1,216 @@
+import { createSession, DisposedError, Engine, type Session } from '@calotype/core';
+import { ModelFolderError } from '../errors.ts';
+import { familyOf, type Family } from '../families/index.ts';
+import type { EncodeContext } from '../families/family.ts';
+import type { LoadOptions } from '../pipelines/options.ts';
+import { ControlNet } from '../stages/control.ts';
+import { LatentDecoder } from '../stages/decode-latents.ts';
+import { Denoiser } from '../stages/denoise.ts';
+import { LatentEncoder } from '../stages/encode-image.ts';
+import { StageKernels } from '../stages/kernels.ts';
+import type { TextEncoder } from '../stages/text-encoder.ts';
+import { loadTokenizer } from '../tokenizer/index.ts';
+import { numberOf, readFacts, type ModelFacts } from './facts.ts';
+import { ModelFolder, storeOf, type ModelSource } from './folder.ts';
+
+/** Inputs of denoisers that stay the same over a run: what depends on them alone is computed once. */
+const stableInputs = [
+  'encoder_hidden_states',
+  'text_embeds',
+  'time_ids',
+  'timestep_cond',
+  'pooled_projections',
+  'guidance',
+  'img_ids',
+  'txt_ids',
+  'controlnet_cond',
+];
+
+/**
+ * A loaded model: its graphs on an engine, tokenizers, and what its configs say. Pipelines run on one; several may share
+ * it (`ImageToImagePipeline.from(pipeline)`). It is freed when the last of them is disposed of.
+ */
+export class DiffusionModel implements EncodeContext {
+  readonly engine: Engine;
+  readonly kernels: StageKernels;
+  readonly family: Family;
+  readonly facts: ModelFacts;
+  readonly encoders: ReadonlyMap<string, TextEncoder>;
+  readonly denoising: Denoiser;
+  readonly decoder: LatentDecoder;
+  /** For image-to-image and inpainting; `undefined` where the folder has no `vae_encoder`. */
+  readonly encoder: LatentEncoder | undefined;
+  readonly controlnet: ControlNet | undefined;
+  readonly #ownsEngine: boolean;
+  readonly #sessions: readonly Session[];
+  #users = 1;
+
+  private constructor(
+    parts: Pick<
+      DiffusionModel,
+      | 'engine'
+      | 'kernels'
+      | 'family'
+      | 'facts'
+      | 'encoders'
+      | 'denoising'
+      | 'decoder'
+      | 'encoder'
+      | 'controlnet'
+    >,
+    sessions: readonly Session[],
+    ownsEngine: boolean,
+  ) {
+    this.engine = parts.engine;
+    this.kernels = parts.kernels;
+    this.family = parts.family;
+    this.facts = parts.facts;
+    this.encoders = parts.encoders;
+    this.denoising = parts.denoising;
+    this.decoder = parts.decoder;
+    this.encoder = parts.encoder;
+    this.controlnet = parts.controlnet;
+    this.#sessions = sessions;
+    this.#ownsEngine = ownsEngine;
+  }
+
+  /**
+   * Opens a model folder: reads graphs, configs and tokenizers. Weights are uploaded when they are first used.
+   *
+   * @throws ModelFolderError for a folder that lacks something, and everything that reading, fetching and the device
+   *   may throw; nothing stays behind then
+   */
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<DiffusionModel> {
+    const { signal, precision } = options;
+    const folder = await ModelFolder.open(source, signal);
+    const engine = options.engine ?? (await Engine.create(precision ? { precision } : {}));
+    const loader = new GraphLoader(engine, options);
+    const kernels = new StageKernels(engine);
+    try {
+      const graph = (component: string): Promise<Session> => loader.component(folder, component);
+      const encoders = new Map<string, TextEncoder>();
+      for (const suffix of ['', '_2', '_3']) {
+        const component = `text_encoder${suffix}`;
+        if (!(await folder.hasGraph(component))) continue;
+        const session = await graph(component);
+        const limit = await maxTokens(folder, component, session, signal);
+        const tokenizer = await loadTokenizer(folder, `tokenizer${suffix}`, limit, signal);
+        encoders.set(component, { component, session, tokenizer });
+      }
+      const denoiserComponent = (await folder.hasGraph('transformer')) ? 'transformer' : 'unet';
+      const denoiser = await graph(denoiserComponent);
+      const decoder = await graph('vae_decoder');
+      const encoder = (await folder.hasGraph('vae_encoder')) ? await graph('vae_encoder') : undefined;
+      const family = familyOf(denoiser, `${denoiserComponent}/model.onnx`);
+      const facts = await readFacts(folder, family, { denoiser, denoiserComponent, decoder }, signal);
+      const controlnet = await loader.controlnet(folder);
+      return new DiffusionModel(
+        {
+          engine,
+          kernels,
+          family,
+          facts,
+          encoders,
+          denoising: new Denoiser(engine, denoiser, family.layout, kernels),
+          decoder: new LatentDecoder(engine, decoder, facts.scaling, kernels),
+          encoder: encoder && new LatentEncoder(engine, encoder, facts, kernels),
+          controlnet,
+        },
+        loader.sessions,
+        options.engine === undefined,
+      );
+    } catch (error) {
+      for (const session of loader.sessions) session.dispose();
+      kernels.dispose();
+      if (!options.engine) engine.dispose();
+      throw error;
+    }
+  }
+
+  /** The denoiser's session: what a family reads the names and shapes of its inputs from. */
+  get denoiser(): Session {
+    return this.denoising.session;
+  }
+
+  /** Adds a user, who disposes of the model when done. */
+  share(): this {
+    if (this.#users === 0) throw new DisposedError('The model');
+    this.#users++;
+    return this;
+  }
+
+  /** Takes a user off. With the last one the model's memory goes, and the engine if the model made it. */
+  dispose(): void {
+    if (this.#users === 0 || --this.#users > 0) return;
+    this.denoising.dispose();
+    this.decoder.dispose();
+    this.encoder?.dispose();
+    for (const session of this.#sessions) session.dispose();
+    this.kernels.dispose();
+    if (this.#ownsEngine) this.engine.dispose();
+  }
+}
+
+/** Opens graphs and remembers them. */
+class GraphLoader {
+  readonly sessions: Session[] = [];
+  readonly #engine: Engine;
+  readonly #options: LoadOptions;
+
+  constructor(engine: Engine, options: LoadOptions) {
+    this.#engine = engine;
+    this.#options = options;
+  }
+
+  async component(folder: ModelFolder, component: string): Promise<Session> {
+    return this.#open(folder.store, await folder.graph(component), component);
+  }
+
+  /** The folder's own, or that of the caller's. */
+  async controlnet(folder: ModelFolder): Promise<ControlNet | undefined> {
+    const own = await folder.hasGraph('controlnet');
+    const { controlnet: source } = this.#options;
+    if (!source) {
+      if (!own) return undefined;
+      return new ControlNet(
+        this.#engine,
+        await this.component(folder, 'controlnet'),
+        'controlnet/model.onnx',
+      );
+    }
+    const store = storeOf(source);
+    const path = (await store.has('model.onnx')) ? 'model.onnx' : 'controlnet/model.onnx';
+    if (!(await store.has(path))) {
+      throw new ModelFolderError('model.onnx', "is missing from the folder given as 'controlnet'.");
+    }
+    return new ControlNet(this.#engine, await this.#open(store, path, 'controlnet'), path);
+  }
+
+  async #open(store: ModelFolder['store'], path: string, component: string): Promise<Session> {
+    const { precision, signal, onProgress } = this.#options;
+    const session = await createSession(
+      { store, path },
+      {
+        engine: this.#engine,
+        stableInputs,
+        ...(precision ? { precision } : {}),
+        ...(signal ? { signal } : {}),
+        onProgress: ({ stage, done, total }) => onProgress?.({ component, stage, done, total }),
+      },
+    );
+    this.sessions.push(session);
+    return session;
+  }
+}
+
+async function maxTokens(
+  folder: ModelFolder,
+  component: string,
+  encoder: Session,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const declared = encoder.inputs.find(({ name }) => name === 'input_ids')?.shape?.[1];
+  if (typeof declared === 'number') return declared;
+  const config = await folder.json(`${component}/config.json`, signal);
+  return numberOf(config?.['max_position_embeddings']) ?? 77;
+}

@@ -1,0 +1,118 @@
+import { Engine } from '@calotype/core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TextToImagePipeline, type Generation, type TextToImageOptions } from '../src/index.ts';
+import { relativeL2 } from './numbers.ts';
+
+let engine: Engine;
+let pipeline: TextToImagePipeline;
+
+beforeAll(async () => {
+  engine = await Engine.create({ precision: 'f32' });
+  pipeline = await TextToImagePipeline.fromPretrained('/fixtures/tiny-sd/', { engine, warmUp: false });
+}, 60_000);
+
+afterAll(() => {
+  pipeline?.dispose();
+  engine?.dispose();
+});
+
+const small = { width: 64, height: 64 } as const;
+
+/** Requests that share a batch, although they differ in all that a batch may. */
+const requests: TextToImageOptions[] = [
+  { ...small, prompt: 'a cat', seed: 1, numInferenceSteps: 4, sampler: 'euler-ancestral' },
+  { ...small, prompt: 'a dog', seed: 2, numInferenceSteps: 3, guidanceScale: 1, sampler: 'dpm++-2m' },
+  {
+    ...small, prompt: 'a red apple', seed: [3, 4], numInferenceSteps: 3, sampler: 'ddim', guidanceScale: 3,
+    guidanceRescale: 0.7, guidanceInterval: [0.3, 1],
+  },
+]; // prettier-ignore
+
+async function latentsAlone(options: TextToImageOptions): Promise<Float32Array> {
+  using generation = await pipeline.begin(options);
+  while (!generation.job.done) await pipeline.model.denoising.step([generation.job]);
+  return generation.job.latents.data();
+}
+
+test('latents do not depend on what a job is batched with, nor on when it joins', async () => {
+  const alone: Float32Array[] = [];
+  for (const options of requests) alone.push(await latentsAlone(options));
+
+  const { denoising } = pipeline.model;
+  const running: Generation[] = [];
+  for (const options of requests) running.push(await pipeline.begin(options));
+  const jobs = running.map(({ job }) => job);
+  expect(new Set(jobs.map((job) => job.batchKey)).size).toBe(1);
+  // The first goes one step ahead: from then on each is at another noise level than its neighbours.
+  await denoising.step([jobs[0]!]);
+  for (;;) {
+    const waiting = jobs.filter((job) => !job.done);
+    if (waiting.length === 0) break;
+    await denoising.step(waiting);
+  }
+  for (const [i, job] of jobs.entries()) {
+    expect(relativeL2(await job.latents.data(), alone[i]!)).toBeLessThan(1e-5);
+  }
+  for (const generation of running) generation.dispose();
+});
+
+test('a second step of the same jobs creates no buffer', async () => {
+  const { denoising } = pipeline.model;
+  const options = { ...small, prompt: 'a cat', numInferenceSteps: 4 };
+  using first = await pipeline.begin({ ...options, seed: 1 });
+  using second = await pipeline.begin({ ...options, seed: 2, sampler: 'euler-ancestral' });
+  const jobs = [first.job, second.job];
+  await denoising.step(jobs);
+  await denoising.step(jobs);
+  const { created } = engine.buffers;
+  await denoising.step(jobs);
+  expect(engine.buffers.created).toBe(created);
+});
+
+test('a run goes on from its checkpoint', async () => {
+  const options = requests[0]!;
+  const { denoising } = pipeline.model;
+  using interrupted = await pipeline.begin({ ...options, sampler: 'dpm++-2m-sde' });
+  await denoising.step([interrupted.job]);
+  await denoising.step([interrupted.job]);
+  const checkpoint = structuredClone(await interrupted.checkpoint());
+  while (!interrupted.job.done) await denoising.step([interrupted.job]);
+
+  using resumed = await pipeline.begin({ ...options, sampler: 'dpm++-2m-sde' }, checkpoint);
+  expect(resumed.job.stepIndex).toBe(2);
+  while (!resumed.job.done) await denoising.step([resumed.job]);
+  expect(relativeL2(await resumed.job.latents.data(), await interrupted.job.latents.data())).toBeLessThan(
+    1e-6,
+  );
+});
+
+test('an aborted step moves no job on, and it can be taken again', async () => {
+  const { denoising } = pipeline.model;
+  using generation = await pipeline.begin(requests[0]!);
+  const { job } = generation;
+  await denoising.step([job]);
+  const aborted = denoising.step([job], {
+    signal: AbortSignal.abort(new DOMException('stop', 'AbortError')),
+  });
+  await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
+  expect(job.stepIndex).toBe(1);
+  while (!job.done) await denoising.step([job]);
+  expect(relativeL2(await job.latents.data(), await latentsAlone(requests[0]!))).toBeLessThan(1e-6);
+});
+
+test('a job that is disposed of gives back all it took', async () => {
+  const live = engine.buffers.liveBuffers;
+  const generation = await pipeline.begin(requests[2]!);
+  await pipeline.model.denoising.step([generation.job]);
+  generation.dispose();
+  expect(engine.buffers.liveBuffers).toBe(live);
+  expect(() => generation.job.latents).toThrow('dispose');
+});
+
+test('jobs of different shapes are refused in one step', async () => {
+  using wide = await pipeline.begin({ ...small, width: 128, prompt: 'a cat', seed: 1 });
+  using square = await pipeline.begin({ ...small, prompt: 'a cat', seed: 1 });
+  expect(wide.job.batchKey).not.toBe(square.job.batchKey);
+  await expect(pipeline.model.denoising.step([wide.job, square.job])).rejects.toThrow('batchKeys');
+  expect(square.job.stepIndex).toBe(0);
+});
