@@ -3,6 +3,7 @@ import { writeSafetensors, type SafeTensor } from '@calotype/dev/safetensors';
 import * as ort from 'onnxruntime-web/wasm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { linearsOf, merge, randoms, type Linear } from '../../test/merged-model.ts';
+import { relativeL2 } from '../../test/numbers.ts';
 import { LoraError } from '../errors.ts';
 import type { LoraComponent } from './keys.ts';
 import { LoraSet } from './lora-set.ts';
@@ -178,15 +179,6 @@ async function onnxruntime(model: Uint8Array, session: Session): Promise<Float32
   } finally {
     await reference.release();
   }
-}
-
-function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let [difference, norm] = [0, 0];
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return actual.length === expected.length ? Math.sqrt(difference / norm) : NaN;
 }
 
 const setOf = (session: Session): LoraSet =>

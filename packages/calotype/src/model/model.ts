@@ -1,6 +1,7 @@
 import { createSession, DisposedError, Engine, type Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
+import { LoraSet, type LoraComponent } from '../lora/index.ts';
 import type { EncodeContext } from '../families/family.ts';
 import type { LoadOptions } from '../pipelines/options.ts';
 import { ControlNet } from '../stages/control.ts';
@@ -41,6 +42,8 @@ export class DiffusionModel implements EncodeContext {
   /** For image-to-image and inpainting; `undefined` where the folder has no `vae_encoder`. */
   readonly encoder: LatentEncoder | undefined;
   readonly controlnet: ControlNet | undefined;
+  /** LoRAs on the denoiser and the text encoders. Pipelines that share the model share them. */
+  readonly loras: LoraSet;
   readonly #ownsEngine: boolean;
   readonly #sessions: readonly Session[];
   #users = 1;
@@ -70,6 +73,10 @@ export class DiffusionModel implements EncodeContext {
     this.decoder = parts.decoder;
     this.encoder = parts.encoder;
     this.controlnet = parts.controlnet;
+    const encoders = [...parts.encoders].map(([component, { session }]) => [component, session] as const);
+    this.loras = new LoraSet(
+      new Map([['denoiser', parts.denoising.session], ...(encoders as [LoraComponent, Session][])]),
+    );
     this.#sessions = sessions;
     this.#ownsEngine = ownsEngine;
   }

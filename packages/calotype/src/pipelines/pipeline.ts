@@ -1,5 +1,6 @@
 import { ModelFolderError, OptionError } from '../errors.ts';
 import type { EncodeRequest } from '../families/family.ts';
+import type { Lora, LoraOptions, LoraSource } from '../lora/index.ts';
 import type { ModelSource } from '../model/folder.ts';
 import { DiffusionModel } from '../model/model.ts';
 import { NoiseSource } from '../random/index.ts';
@@ -9,7 +10,7 @@ import type { OutputType, OutputTypes } from '../stages/decode-latents.ts';
 import type { DenoiseRequest, KeptRegion } from '../stages/denoise-job.ts';
 import { openImage } from '../stages/image-input.ts';
 import { emptyTensor, uploadTensor } from '../stages/memory.ts';
-import { Tensor } from '@calotype/core';
+import { Tensor, type PrepareOptions } from '@calotype/core';
 import { Generation, type GenerationCheckpoint } from './generation.ts';
 import type { GenerateOptions, LoadOptions, Timings } from './options.ts';
 import { resolveRequest, share, type ResolvedRequest } from './request.ts';
@@ -106,6 +107,33 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
   /** Pixels along each axis that the model was trained for. */
   get defaultSize(): number {
     return this.model.facts.defaultSize;
+  }
+
+  /** LoRAs that act, in the order of loading. */
+  get loras(): readonly Lora[] {
+    return this.model.loras.loras;
+  }
+
+  /**
+   * Loads a LoRA from a safetensors file in the key style of kohya's trainer, diffusers or PEFT. It acts from the next run
+   * on, together with those loaded before, for all pipelines on this model. Load, change and unload between runs: a run
+   * under way would go on with other weights.
+   *
+   * @throws LoraError for a file that is no LoRA or was made for another model; SourceError, OutOfMemoryError,
+   *   WeightUpdateError, the signal's reason. The model stays as it was then
+   */
+  loadLora(source: LoraSource, options: LoraOptions = {}): Promise<Lora> {
+    return this.model.loras.load(source, options);
+  }
+
+  /** Changes how strongly a LoRA acts, from the next run on. Throws `LoraError` for one that is not loaded. */
+  setLoraScale(lora: Lora, scale: number, options: PrepareOptions = {}): Promise<void> {
+    return this.model.loras.setScale(lora, scale, options);
+  }
+
+  /** Takes a LoRA away; without any the weights are the model's own again, bit by bit. */
+  unloadLora(lora: Lora, options: PrepareOptions = {}): Promise<void> {
+    return this.model.loras.unload(lora, options);
   }
 
   /** Size of the pictures and what the sampler is asked for, beside the caller's options. */
