@@ -34,6 +34,7 @@ export type {
   Storage,
   TensorView,
 } from './plan/plan.ts';
+export type { WeightFormat } from './plan/weight-format.ts';
 export type { SymbolicType } from './graph/template.ts';
 export type { WeightInfo } from './graph/weight-uses.ts';
 

@@ -23,6 +23,7 @@ import type { Model } from './onnx/model.ts';
 import { readModel } from './onnx/reader.ts';
 import type { Precision } from './plan/capabilities.ts';
 import type { Plan } from './plan/plan.ts';
+import type { WeightFormat } from './plan/weight-format.ts';
 import { Executable } from './session/executable.ts';
 import { checkUsable, type Tensors } from './session/feeds.ts';
 import { NumericCheck } from './session/numerics.ts';
@@ -44,6 +45,11 @@ export interface SessionOptions {
    * computed again only when another tensor is passed, or after `tensor.markChanged()`.
    */
   stableInputs?: readonly string[];
+  /**
+   * What to make of float weights while they stream to the GPU: `int8` and `int4` take a half and a quarter of float16's
+   * memory. Layers that would suffer stay float16 (docs/quantization.md). `as-stored` by default.
+   */
+  weights?: WeightFormat;
   /** Aborts the reading of the model's structure. Runs and `prepare` have their own. */
   signal?: AbortSignal;
   /** Hears of the progress of every preparation that has no listener of its own. */
@@ -372,6 +378,7 @@ export class Session {
       engine: this.engine!,
       precision: this.#options.precision ?? this.engine!.precision,
       stableInputs: this.#stableInputs,
+      weights: this.#options.weights ?? 'as-stored',
       mayFallBack: this.#mayFallBack,
       signal,
     });

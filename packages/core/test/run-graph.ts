@@ -10,6 +10,7 @@ import type { CpuTensor, TensorType } from '../src/ops/op.ts';
 import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
+import type { WeightFormat } from '../src/plan/weight-format.ts';
 import { bytesOf, type DataType } from '../src/tensor/dtype.ts';
 import type { Shape } from '../src/tensor/shape.ts';
 import { encode, Tensor, type NumericType } from '../src/tensor/tensor.ts';
@@ -109,6 +110,8 @@ export interface RunOptions extends EngineOptions {
   tuning?: KernelTuning;
   /** Lower limits to plan for than the device has: variants for large tensors on small ones. */
   limits?: Partial<Capabilities['limits']>;
+  /** What to make of float weights. */
+  weights?: WeightFormat;
   /** Runs what has no kernel. */
   islands?: IslandHost;
 }
@@ -129,6 +132,7 @@ export async function runGraph(
       },
       precision: options.precision ?? engine.precision,
       tuning: options.tuning,
+      weights: options.weights,
       islands: options.islands !== undefined,
     });
     const weights = new ResidentWeights(engine);

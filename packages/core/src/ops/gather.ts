@@ -6,6 +6,7 @@ import gatherSource from '../kernels/gather/gather.wgsl';
 import oneHotSource from '../kernels/gather/one-hot.wgsl';
 import { indexedKernel } from '../kernels/movement/indexed.ts';
 import { dequantizedReads } from '../kernels/quantize/dequantize.ts';
+import { quantizeTable } from '../kernels/quantize/quantize-table.ts';
 import { u32 } from '../kernels/shader.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
@@ -57,15 +58,16 @@ function tableOf(
   lowering: Lowering,
   x: TensorView,
 ): { name: string; inputs: Record<string, TensorView>; functions: string } {
-  const from = lowering.quantized(x);
-  if (!from || !isDense(x) || !equalShapes(x.shape, from.x.shape)) {
-    return {
-      name: x.storage,
-      inputs: { x },
-      functions: 'fn table_at(at: x_Index) -> Scalar { return Scalar(x_at(at)); }',
-    };
+  const stored = lowering.quantized(x);
+  const isWhole = stored && isDense(x) && equalShapes(x.shape, stored.x.shape);
+  if (isWhole) lowering.keepsIntegers(x, describeQuantized(stored), [stored.x]);
+  const from = isWhole ? stored : stored ? undefined : quantizeTable(lowering, x);
+  if (!from) {
+    const halved = lowering.weights !== 'as-stored' && x.storage === 'f32' && lowering.phase(x) === 'load';
+    const table = halved ? lowering.materialize(x, { storage: 'f16' }) : x;
+    const functions = 'fn table_at(at: x_Index) -> Scalar { return Scalar(x_at(at)); }';
+    return { name: table.storage, inputs: { x: table }, functions };
   }
-  lowering.keepsIntegers(x, describeQuantized(from), [from.x]);
   return { name: from.x.storage, ...dequantizedReads(from, 'table_at') };
 }
 

@@ -7,6 +7,7 @@ import type { Capabilities, Precision } from './capabilities.ts';
 import type { Phase, Storage, TensorView, Work } from './plan.ts';
 import type { Quantized } from './quantized.ts';
 import type { Order } from './view.ts';
+import type { WeightFormat } from './weight-format.ts';
 
 /**
  * What an operator may do while it is lowered: look at its operands as views, allocate its results, emit dispatches.
@@ -22,6 +23,8 @@ export interface Lowering {
   readonly nativeF16: boolean;
   /** What replaces the kernels' own choice of variants. */
   readonly tuning: KernelTuning;
+  /** What to make of the float weights of the node that is lowered. */
+  readonly weights: WeightFormat;
 
   /** The operand as it lies in memory. Weights are views of their file contents, in the file's dtype. */
   view(value: Value): TensorView;

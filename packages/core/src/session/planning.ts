@@ -8,12 +8,14 @@ import type { GraphTemplate } from '../graph/template.ts';
 import type { Precision } from '../plan/capabilities.ts';
 import { planGraph } from '../plan/plan-graph.ts';
 import type { Plan } from '../plan/plan.ts';
+import type { WeightFormat } from '../plan/weight-format.ts';
 import type { PlanRequest } from './request.ts';
 
 export interface PlanningOptions {
   engine: Engine;
   precision: Precision;
   stableInputs: ReadonlySet<string>;
+  weights: WeightFormat;
   /** Whether onnxruntime may run operators that have no kernel. */
   mayFallBack: boolean;
   signal: AbortSignal | undefined;
@@ -28,7 +30,7 @@ export interface PlanningOptions {
 export async function planModel(
   template: GraphTemplate,
   { types, values, storages }: PlanRequest,
-  { engine, precision, stableInputs, mayFallBack, signal }: PlanningOptions,
+  { engine, precision, stableInputs, weights, mayFallBack, signal }: PlanningOptions,
 ): Promise<Plan> {
   const graph = (): Promise<Graph> =>
     specialize(template, types, values, {
@@ -39,6 +41,7 @@ export async function planModel(
     capabilities: engine.capabilities,
     precision,
     stableInputs,
+    weights,
     inputStorage: storages,
     islands: mayFallBack,
   };

@@ -1,5 +1,5 @@
 import type { Capabilities } from '../../plan/capabilities.ts';
-import type { FmaTile } from './fma.ts';
+import { fmaBytes, type FmaTile } from './fma.ts';
 import { batchSize, multipliedColumns, partialBytes, type GemmProblem } from './problem.ts';
 
 /** A tile with what was measured of it in SD 1.5's UNet on an H200. */
@@ -48,6 +48,8 @@ export function chooseFma(problem: GemmProblem, { limits }: Capabilities): { til
   const candidates = narrow ? [{ tile: narrow, rate: 4e9, resident: 8 }] : wide;
   let best = { tile: candidates[0]!.tile, slices: 1, seconds: Infinity };
   for (const candidate of candidates) {
+    // The largest wants a little more than what WebGPU promises.
+    if (fmaBytes(candidate.tile) > limits.maxComputeWorkgroupStorageSize) continue;
     for (const slices of [1, 2, 3, 4, 6, 8, 12, 16]) {
       // A gate needs whole sums.
       if (slices > 1 && (problem.gate || problem.output.part || problem.depth / slices < MIN_SLICE_DEPTH))

@@ -31,6 +31,11 @@ export function fmaThreads(tile: FmaTile): number {
   return (tile.tileRows / tile.threadRows) * (tile.tileColumns / tile.threadColumns);
 }
 
+/** Workgroup memory of the two tiles; rows of A are padded against bank conflicts. */
+export function fmaBytes({ tileRows, tileColumns, tileDepth }: FmaTile): number {
+  return 4 * tileDepth * (tileRows + 4 + tileColumns);
+}
+
 export function fmaKernel(
   problem: GemmProblem,
   b: PreparedB,

@@ -4,6 +4,7 @@ import { u32 } from '../shader.ts';
 import source from './pack.wgsl';
 import { address, addressParams } from './pack-address.ts';
 import { packIntegers } from './pack-integers.ts';
+import { quantizeWeight } from './quantize-weight.ts';
 import {
   multipliedColumns,
   roundUp,
@@ -38,13 +39,15 @@ export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLay
   }
   return (
     packIntegers(lowering, problem, b) ??
+    quantizeWeight(lowering, problem, b) ??
     asItLies(lowering, problem, b, want) ??
     pack(lowering, problem, b, want)
   );
 }
 
-/** Half the bytes where nothing is lost: f16 weights stay f16 in every precision. */
+/** Half the bytes where nothing is lost, or where the session says so: f16 weights stay f16 in every precision. */
 function packedStorage(lowering: Lowering, view: TensorView): Storage {
+  if (lowering.weights !== 'as-stored') return 'f16';
   return view.storage === 'f16' || lowering.precision !== 'f32' ? 'f16' : 'f32';
 }
 

@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { convReference } from '../../../test/reference/conv.ts';
+import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+import { Engine } from '../../gpu/engine.ts';
+import type { Value } from '../../graph/graph.ts';
+import { blockSizes } from '../../plan/weight-format.ts';
+import { quantizeBlock } from '../../tensor/quantize-block.ts';
+import { fromFloat16, toFloat16 } from '../../tensor/float16.ts';
+
+// Weights that a session quantizes while it loads, against the same scheme in float64.
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await Engine.create({ precision: 'f32' });
+});
+afterAll(() => engine.dispose());
+
+type Format = keyof typeof blockSizes;
+
+/** What the integers and scales of a matrix [depth, columns] stand for, in blocks of depth. */
+function quantizedMatrix(w: ArrayLike<number>, depth: number, columns: number, format: Format): Float64Array {
+  const result = new Float64Array(depth * columns);
+  const bits = format === 'int8' ? 8 : 4;
+  for (let n = 0; n < columns; n++) {
+    for (let k = 0; k < depth; k += blockSizes[format]) {
+      const length = Math.min(blockSizes[format], depth - k);
+      const block = Float64Array.from({ length }, (_, i) => w[(k + i) * columns + n]!);
+      const { scale, integers } = quantizeBlock(block, bits);
+      integers.forEach((q, i) => (result[(k + i) * columns + n] = (q - 2 ** (bits - 1)) * scale));
+    }
+  }
+  return result;
+}
+
+const identity = (size: number): number[] =>
+  Array.from({ length: size * size }, (_, i) => Number(i % (size + 1) === 0));
+
+/** The last layer stays as it is: here one that changes nothing. */
+function unchanged(graph: TestGraph, value: Value, columns: number): Value[] {
+  return graph.node('MatMul', [
+    value,
+    graph.weight('last', { shape: [columns, columns], data: identity(columns) }),
+  ]);
+}
+
+/** Weights of all sizes: a block of zeros, ties, and numbers down to the smallest float16. */
+function awkward(count: number, columns: number, half: boolean): Float64Array {
+  const numbers = random(count, 3).map((x, i) => {
+    const k = Math.floor(i / columns);
+    const size = 10 ** -((i % columns) % 7);
+    if (k < 64 && i % columns === 5) return 0;
+    return i % 11 === 0 ? Math.round(x * 16) / 16 : x * size;
+  });
+  return numbers.map((x) => (half ? fromFloat16(toFloat16(x)) : Math.fround(x)));
+}
+
+describe.each(['int8', 'int4'] as const)('%s made at load', (format) => {
+  test.each([
+    ['float32', 160, 44],
+    ['float16', 160, 44],
+    ['float32', 200, 24],
+  ] as const)(
+    '%s [%i, %i]: integers and scales are those of the reference',
+    async (dtype, depth, columns) => {
+      const w = awkward(depth * columns, columns, dtype === 'float16');
+      const graph = new TestGraph();
+      const x = graph.input('x', { shape: [1, depth, depth], data: identity(depth) });
+      const [y] = graph.node('MatMul', [x, graph.weight('w', { dtype, shape: [depth, columns], data: w })]);
+      const { outputs, plan } = await runGraph(graph, unchanged(graph, y!, columns), {
+        engine,
+        weights: format,
+      });
+      const expected = quantizedMatrix(w, depth, columns, format);
+      const different = [...expected.keys()].filter((i) => outputs[0]!.data[i] !== expected[i]);
+      expect(different).toEqual([]);
+      expect(plan.quantized.map(({ name, format: how }) => `${name} ${how}`)).toEqual([
+        `w ${format} in blocks of ${blockSizes[format]}, made at load`,
+      ]);
+      // No float copy stays.
+      const packed = plan.buffers.filter(({ label, phase }) => phase === 'load' && /w$|MatMul_0/.test(label));
+      const resident = packed.filter(({ content }) => content.kind === 'computed');
+      const words =
+        (Math.ceil(depth / 32) * 32 * Math.ceil(columns / 8) * 8 * (format === 'int8' ? 8 : 4)) / 8;
+      const scales = Math.ceil(depth / blockSizes[format]) * Math.ceil(columns / 8) * 8 * 2;
+      expect(resident.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(words + scales);
+    },
+  );
+
+  test('a 3x3 convolution, in blocks of its channels at one tap', async () => {
+    const shape = [24, 64, 3, 3];
+    const w = random(24 * 64 * 9, 1).map(Math.fround);
+    // [tap, channel][output], as the product sees it.
+    const at = (o: number, c: number, tap: number): number => (o * 64 + c) * 9 + tap;
+    const matrix = new Float64Array(w.length);
+    for (let o = 0; o < 24; o++)
+      for (let c = 0; c < 64; c++)
+        for (let t = 0; t < 9; t++) matrix[(t * 64 + c) * 24 + o] = w[at(o, c, t)]!;
+    const q = quantizedMatrix(matrix, 576, 24, format);
+    const dequantized = new Float64Array(w.length);
+    for (let o = 0; o < 24; o++)
+      for (let c = 0; c < 64; c++)
+        for (let t = 0; t < 9; t++) dequantized[at(o, c, t)] = q[(t * 64 + c) * 24 + o]!;
+
+    const graph = new TestGraph();
+    const image = { shape: [1, 64, 6, 5], data: random(64 * 30, 2) };
+    const weight = (name: string, size: number): Value =>
+      graph.weight(name, { shape: [size, size, 1, 1], data: identity(size) });
+    // The first and the last convolution stay as they are.
+    const [first] = graph.node('Conv', [graph.input('x', image), weight('first', 64)]);
+    const [y] = graph.node('Conv', [first, graph.weight('w', { shape, data: w })], { pads: [1, 1, 1, 1] });
+    const result = graph.node('Conv', [y, weight('last', 24)]);
+    const { outputs, plan } = await runGraph(graph, result, { engine, weights: format });
+    const options = { strides: [1, 1], dilations: [1, 1], pads: [1, 1], groups: 1 };
+    const expected = convReference(image, { shape, data: dequantized }, [6, 5], options);
+    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(2e-6);
+    expect(plan.quantized.map(({ name }) => name)).toEqual(['w']);
+  });
+
+  test('a table, in blocks of its rows', async () => {
+    const [rows, width] = [520, 128];
+    const table = random(rows * width, 1).map(Math.fround);
+    const graph = new TestGraph();
+    const ids = graph.input('ids', { dtype: 'int32', shape: [3], data: [519, 0, 77] });
+    const y = graph.node('Gather', [graph.weight('table', { shape: [rows, width], data: table }), ids], {
+      axis: 0,
+    });
+    const { outputs, plan } = await runGraph(graph, y, { engine, weights: format });
+    const expected = [519, 0, 77].flatMap((row) =>
+      Array.from(quantizedMatrix(table.subarray(row * width, (row + 1) * width), width, 1, format)),
+    );
+    expect(Array.from(outputs[0]!.data)).toEqual(expected);
+    expect(plan.weightBytes).toBe(
+      rows * width * (format === 'int8' ? 1 : 0.5) + (rows * width * 2) / blockSizes[format],
+    );
+  });
+});
+
+test('f16 halves float32', async () => {
+  const graph = new TestGraph();
+  const w = random(64 * 24, 1);
+  const x = graph.input('x', { shape: [64, 64], data: identity(64) });
+  const y = graph.node('MatMul', [x, graph.weight('w', { shape: [64, 24], data: w })]);
+  const { outputs, plan } = await runGraph(graph, y, { engine, weights: 'f16' });
+  expect(Array.from(outputs[0]!.data)).toEqual(Array.from(w, (v) => fromFloat16(toFloat16(v))));
+  expect(plan.weightBytes).toBe(64 * 24 * 2);
+});

@@ -1,0 +1,51 @@
+import type { Lowering } from '../../plan/lowering.ts';
+import { blockSizes } from '../../plan/weight-format.ts';
+import blockSource from '../quantize/quantize_block.wgsl';
+import { scalarOf, u32 } from '../shader.ts';
+import { address, addressParams } from './pack-address.ts';
+import { packed, packedSizes, runsOf } from './pack-integers.ts';
+import type { GemmProblem, PreparedB, WeightSource } from './problem.ts';
+import source from './quantize_weight.wgsl';
+
+const WORKGROUP = 64;
+
+/** Smaller weights are left as they are: what they would save is not worth their error. */
+const LEAST_DEPTH = 64;
+const LEAST_ELEMENTS = 4096;
+
+/** A float weight quantized as it is packed, where the session's format for the layer says so. */
+export function quantizeWeight(
+  lowering: Lowering,
+  problem: GemmProblem,
+  b: WeightSource,
+): PreparedB | undefined {
+  const { weights } = lowering;
+  const { depth } = problem;
+  if ((weights !== 'int4' && weights !== 'int8') || scalarOf(b.view.storage) !== 'f32') return undefined;
+  if (depth < LEAST_DEPTH || depth * problem.columns < LEAST_ELEMENTS) return undefined;
+  const bits = weights === 'int4' ? 4 : 8;
+  const block = blockSizes[weights];
+  const { columns, chunks, words } = packedSizes(problem, bits);
+  const runs = runsOf(depth, block);
+  const q = lowering.scratch('integers', [b.groups, chunks, columns, words], 'u32');
+  const scale = lowering.scratch('scales', [b.groups, runs, columns], 'f16');
+  const threads = (b.groups * runs * columns) / 4;
+  lowering.dispatch({
+    name: `gemm_quantize_${weights}_${b.view.storage}`,
+    body: source,
+    functions: [address, blockSource].join('\n'),
+    inputs: { W: b.view },
+    outputs: { Q: q, S: scale },
+    constants: { WORKGROUP, GATED: problem.gate !== undefined, BITS: bits, BLOCK: block },
+    params: {
+      threads: u32(threads),
+      columns: u32(columns),
+      chunks: u32(chunks),
+      runs: u32(runs),
+      ...addressParams(problem, b),
+    },
+    workgroups: Math.ceil(threads / WORKGROUP),
+  });
+  lowering.keepsIntegers(b.view, `${weights} in blocks of ${block}, made at load`, [q, scale]);
+  return packed(problem, b, q, { bits, scale, zero: 2 ** (bits - 1), run: block });
+}

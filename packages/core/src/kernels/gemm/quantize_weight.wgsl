@@ -1,0 +1,54 @@
+// Quantizes a float weight while it is packed, once at load: integers as pack_integers.wgsl lays them down, scales as
+// pack_scales.wgsl does. A thread makes one block of depth of four neighbouring columns.
+// Prelude: pack_address.wgsl, quantize_block.wgsl, W_load, Q_store4, S_store4, WORKGROUP, BITS, BLOCK (a multiple of 32);
+// params threads, columns, chunks, runs, source_depth, offset, group_stride, column_stride.
+
+const PER_WORD = 32u / BITS;
+
+fn weight(first: u32, k: u32) -> f32 {
+  if (k >= params.source_depth) { return 0.0; }
+  return W_load(first + source_depth(k));
+}
+
+fn word(first: u32, k: u32, scale: f32) -> u32 {
+  var bits = 0u;
+  for (var i = 0u; i < PER_WORD; i++) {
+    bits |= block_integer(weight(first, k + i), scale) << ((i >> 1u) * BITS + (i & 1u) * 16u);
+  }
+  return bits;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(id, grid) * WORKGROUP + lane;
+  if (i >= params.threads) { return; }
+  let n = (4u * i) % params.columns;
+  let run = (4u * i / params.columns) % params.runs;
+  let group = 4u * i / params.columns / params.runs;
+  let k0 = run * BLOCK;
+  var scales = vec4f();
+  for (var c = 0u; c < 4u; c++) {
+    let column = source_column(n + c);
+    if (column >= params.source_columns) { continue; }
+    let first = params.offset + group * params.group_stride + column * params.column_stride;
+    var least = 0.0;
+    var most = 0.0;
+    for (var k = 0u; k < BLOCK; k++) {
+      let w = weight(first, k0 + k);
+      least = min(least, w);
+      most = max(most, w);
+    }
+    let scale = block_scale(least, most);
+    scales[c] = scale;
+    for (var chunk = k0 / 32u; chunk < min(params.chunks, (k0 + BLOCK) / 32u); chunk++) {
+      let at = ((group * params.chunks + chunk) * params.columns + n + c) * BITS;
+      for (var w = 0u; w < BITS; w += 4u) {
+        let k = chunk * 32u + w * PER_WORD;
+        Q_store4(at + w, vec4u(
+          word(first, k, scale), word(first, k + PER_WORD, scale),
+          word(first, k + 2u * PER_WORD, scale), word(first, k + 3u * PER_WORD, scale)));
+      }
+    }
+  }
+  S_store4(4u * i, scales);
+}
