@@ -10,7 +10,8 @@ import type { TensorType } from '../src/ops/op.ts';
 import type { Capabilities, Precision } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
-import { quantizableLayers, type WeightFormat } from '../src/plan/weight-format.ts';
+import { quantizableLayers } from '../src/plan/quantizable.ts';
+import type { WeightFormat } from '../src/plan/weight-format.ts';
 import { mapStore } from '../src/source/map-store.ts';
 
 // What true-size models take on the GPU, planned without one: their weights are left out of the fixtures.

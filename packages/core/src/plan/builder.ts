@@ -25,7 +25,7 @@ import type {
 } from './plan.ts';
 import { describeQuantized, type Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
-import { quantizableLayers, type WeightFormat } from './weight-format.ts';
+import type { WeightFormat } from './weight-format.ts';
 
 /** How the bytes of each dtype are read where they lie in a file or come from the caller. */
 export const fileStorage: Readonly<Record<Exclude<DataType, 'string'>, Storage>> = {
@@ -46,6 +46,8 @@ export interface BuilderOptions {
   stableInputs?: ReadonlySet<string>;
   /** What to make of float weights; `as-stored` by default. */
   weights?: WeightFormat | undefined;
+  /** Layers that may be quantized where `weights` says so; the others are float16 then. */
+  quantizable?: ReadonlySet<Node>;
   /** Storage of inputs that lie on the GPU already in another form than their dtype's own. */
   inputStorage?: ReadonlyMap<string, Storage>;
 }
@@ -72,8 +74,6 @@ export class PlanBuilder implements Lowering {
   readonly #copies = new Map<string, TensorView>();
   /** Buffers of dequantized weights, with what they are made from. */
   readonly #integers = new Map<BufferId, Quantized>();
-  /** Layers whose weights may be quantized, where the session wants that. */
-  readonly #quantizable: ReadonlySet<Node>;
   readonly #kept: { name: string; format: string; buffers: BufferId[] }[] = [];
   readonly #inflated = new Map<BufferId, string>();
   #node: Node | undefined;
@@ -84,15 +84,13 @@ export class PlanBuilder implements Lowering {
     this.nativeF16 = hasNativeF16(options.capabilities, options.precision);
     this.tuning = options.tuning ?? {};
     this.#options = options;
-    const { weights } = options;
-    this.#quantizable = weights === 'int4' || weights === 'int8' ? quantizableLayers(graph) : new Set();
     this.#exact = new Set(graph.outputs.filter((value) => value.dtype === 'float32'));
   }
 
   get weights(): WeightFormat {
     const { weights = 'as-stored' } = this.#options;
     if (weights !== 'int4' && weights !== 'int8') return weights;
-    return this.#node && this.#quantizable.has(this.#node) ? weights : 'f16';
+    return this.#node && this.#options.quantizable?.has(this.#node) ? weights : 'f16';
   }
 
   /** Labels the dispatches that follow. */

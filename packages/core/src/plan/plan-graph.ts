@@ -9,6 +9,7 @@ import { bordersOf, islandModel } from './island-model.ts';
 import { buffersOf, planMemory, type MemoryPlan } from './memory.ts';
 import { partition, type IslandNodes, type Section } from './partition.ts';
 import type { BufferId, OperatorCount, Phase, Plan, Step, Storage, TensorView } from './plan.ts';
+import { quantizableLayers } from './quantizable.ts';
 import { splitExpr } from './split-expr.ts';
 import { denseOrder, rowMajor, type Order } from './view.ts';
 
@@ -26,7 +27,11 @@ export interface PlanOptions extends BuilderOptions {
  * @throws OutOfMemoryError for a tensor larger than the device can bind
  */
 export function planGraph(graph: Graph, options: PlanOptions): Plan {
-  const builder = new PlanBuilder(graph, options);
+  const quantizes = options.weights === 'int8' || options.weights === 'int4';
+  const builder = new PlanBuilder(graph, {
+    ...options,
+    ...(quantizes && { quantizable: quantizableLayers(graph) }),
+  });
   const sections = sectionsOf(graph, options.islands ?? false);
   for (const section of sections) {
     if (section.kind === 'node') {
