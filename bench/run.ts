@@ -84,10 +84,15 @@ export async function main(
 function describe(row: Row): string {
   const error =
     row.relativeL2 === null ? ', no reference' : `, relative L2 ${row.relativeL2.toExponential(1)}`;
+  const toStored =
+    row.relativeL2ToStored === undefined
+      ? ''
+      : `, ${row.relativeL2ToStored.toExponential(1)} from weights as stored (uniform noise, the hard case)`;
   return (
     `${row.scenario} ${row.flags} ${row.precision}: ${row.medianMs.toFixed(1)} ms ` +
     `(${row.minMs.toFixed(1)} to ${row.maxMs.toFixed(1)}), ${row.dispatches} dispatches, ` +
-    `${(row.peakBytes / 2 ** 20).toFixed(0)} MiB, cold ${(row.coldMs / 1000).toFixed(1)} s${error}`
+    `${(row.peakBytes / 2 ** 20).toFixed(0)} MiB (planned ${(row.plannedBytes / 2 ** 20).toFixed(0)}, ` +
+    `weights ${(row.weightBytes / 2 ** 20).toFixed(0)}), cold ${(row.coldMs / 1000).toFixed(1)} s${error}${toStored}`
   );
 }
 

@@ -15,6 +15,11 @@ export interface Row {
   runs: number;
   /** Against the float32 reference; null where there is none. */
   relativeL2: number | null;
+  /** Quantized weights: against the same session with its weights as stored. */
+  relativeL2ToStored?: number;
+  /** Bytes of the weights on the GPU, and all bytes that the plan says a run takes, inputs and outputs included. */
+  weightBytes: number;
+  plannedBytes: number;
   /** Largest sum of GPU buffers while running, weights included. */
   peakBytes: number;
   dispatches: number;
