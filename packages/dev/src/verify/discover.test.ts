@@ -57,7 +57,7 @@ test('pipelines: one fixture a run, and another export by the original’s', asy
       ...inFolder('sd', { ...parts, 'model_index.json': stableDiffusion, 'reference/runs.json': runs }),
       'sd/reference/a.safetensors': '',
       'sd/reference/b.safetensors': '',
-      'sd/reference/img2img.safetensors': '',
+      'sd/reference/img2img-ddim-8-strength-0.6.safetensors': '',
       ...inFolder('sd-dynamo', { ...parts, 'model_index.json': stableDiffusion }),
       ...inFolder('sd-int8', parts),
     }),
@@ -70,19 +70,8 @@ test('pipelines: one fixture a run, and another export by the original’s', asy
     'compare sd-int8/unet',
     'pipeline sd/a sd/reference/a.safetensors',
     'pipeline sd/b sd/reference/b.safetensors',
-    'unsupported sd/img2img',
+    'pipeline sd/img2img-ddim-8-strength-0.6 sd/reference/img2img-ddim-8-strength-0.6.safetensors',
   ]);
-});
-
-test('pipelines of a class that nothing here runs are listed as such', async () => {
-  expect(
-    await found({
-      'x/unet/model.onnx': '',
-      'x/model_index.json': JSON.stringify({ _class_name: 'OtherPipeline' }),
-      'x/reference/runs.json': JSON.stringify([{ id: 'a' }]),
-      'x/reference/a.safetensors': '',
-    }),
-  ).toEqual(['unsupported x/a']);
 });
 
 test('samplers, tokenizers and what is run elsewhere', async () => {

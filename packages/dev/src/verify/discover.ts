@@ -10,9 +10,6 @@ interface Folder {
   folders: string[];
 }
 
-/** Pipeline classes whose runs are verified. */
-const supportedPipelines = new Set(['StableDiffusionPipeline']);
-
 /**
  * Every fixture under `root`, in the order of their names. What looks like a fixture of a kind that nothing here
  * verifies is listed too, with the reason.
@@ -71,24 +68,14 @@ async function addPipeline(
   const runs = await readJson<Run[]>(join(root, own, 'runs.json'));
   const index = await readJson<Record<string, unknown>>(join(root, folder.path, 'model_index.json'));
   if (runs && index) {
-    addRuns(name, folder.path, own, runs, String(index['_class_name']), found);
-    const listed = new Set(runs.map(({ id }) => `${id}.safetensors`));
-    for (const file of await readdir(join(root, own))) {
-      if (!file.endsWith('.safetensors') || listed.has(file)) continue;
-      const id = file.slice(0, -'.safetensors'.length);
-      found.push({
-        kind: 'unsupported',
-        name: `${name}/${id}`,
-        reason: 'image-to-image is not supported yet',
-      });
-    }
+    addRuns(name, folder.path, own, [...runs, ...(await unlistedRuns(join(root, own), runs))], found);
     return;
   }
 
   // `tiny-sd-turbo-dynamo` is another export of `tiny-sd-turbo`: the same weights give the same pictures.
   const others = posix.join(folder.path.replace(/-dynamo$/, ''), 'reference');
   const otherRuns = others === own ? undefined : await readJson<Run[]>(join(root, others, 'runs.json'));
-  if (otherRuns && index) addRuns(name, folder.path, others, otherRuns, String(index['_class_name']), found);
+  if (otherRuns && index) addRuns(name, folder.path, others, otherRuns, found);
   for (const graph of graphs) {
     const part = posix.basename(graph.path);
     const original = originalOf(root, folder.path, part);
@@ -101,23 +88,40 @@ async function addPipeline(
   }
 }
 
-function addRuns(
-  name: string,
-  folder: string,
-  reference: string,
-  runs: Run[],
-  pipelineClass: string,
-  found: Fixture[],
-): void {
+function addRuns(name: string, folder: string, reference: string, runs: Run[], found: Fixture[]): void {
   for (const run of runs) {
-    if (supportedPipelines.has(pipelineClass)) {
-      const file = posix.join(reference, `${run.id}.safetensors`);
-      found.push({ kind: 'pipeline', name: `${name}/${run.id}`, folder, reference: file, run });
-    } else {
-      const reason = `${pipelineClass} is not supported yet`;
-      found.push({ kind: 'unsupported', name: `${name}/${run.id}`, reason });
-    }
+    const file = posix.join(reference, `${run.id}.safetensors`);
+    found.push({ kind: 'pipeline', name: `${name}/${run.id}`, folder, reference: file, run });
   }
+}
+
+/** Guidance of the runs that no `runs.json` lists. */
+const UNLISTED_GUIDANCE = 6;
+
+/**
+ * Image-to-image runs, which no `runs.json` lists: their files' names tell steps, strength and the sampler, whose config
+ * is that of the listed run of its name; prompts are those of the first listed run.
+ */
+async function unlistedRuns(folder: string, runs: readonly Run[]): Promise<Run[]> {
+  const listed = new Set(runs.map(({ id }) => `${id}.safetensors`));
+  return (await readdir(folder)).toSorted().flatMap((file): Run[] => {
+    const match = /^(img2img-(.+)-(\d+)-strength-([\d.]+))\.safetensors$/.exec(file);
+    if (!match || listed.has(file)) return [];
+    const [, id, sampler, steps, strength] = match;
+    const first = runs[0];
+    const likewise = runs.find((run) => run.id.startsWith(`${sampler}-`));
+    return [
+      {
+        id: id!,
+        prompt: first?.prompt ?? '',
+        neg: first?.neg ?? null,
+        steps: Number(steps),
+        cfg: UNLISTED_GUIDANCE,
+        strength: Number(strength),
+        scheduler: likewise?.scheduler ?? sampler!,
+      },
+    ];
+  });
 }
 
 /** The float32 graph that one in `sd-turbo-fp16` or `sd-turbo-int8-dynamic` was made from: that in `sd-turbo`. */

@@ -38,8 +38,11 @@ export interface Run {
   batch?: number;
   h?: number;
   w?: number;
-  scheduler: Record<string, unknown> | null;
-  timesteps: number[];
+  /** Image-to-image and inpainting. */
+  strength?: number;
+  /** Class and overrides of the model's own config, a friendly name, or nothing: that config as it is. */
+  scheduler: Record<string, unknown> | string | null;
+  timesteps?: number[];
 }
 
 export interface VerifyOptions {

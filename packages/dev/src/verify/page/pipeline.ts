@@ -1,4 +1,11 @@
-import { TextToImagePipeline } from 'calotype';
+import { Tensor } from '@calotype/core';
+import {
+  ImageToImagePipeline,
+  InpaintPipeline,
+  TextToImagePipeline,
+  type GenerateOptions,
+  type GenerateResult,
+} from 'calotype';
 import type { SafeTensor } from '../../safetensors.ts';
 import type { FixtureOf, Precision, Verdict, VerifyOptions } from '../types.ts';
 import { difference, type Difference } from './metrics.ts';
@@ -21,14 +28,9 @@ export async function verifyPipeline(
   const image = recorded.get('image');
   if (!image) throw new Error(`${reference} holds no image.`);
   const [images, height, width] = image.shape as [number, number, number];
-  using pipeline = await TextToImagePipeline.fromPretrained(fixtureUrl(folder), {
-    precision,
-    warmUp: { width, height },
-  });
-
   const problems: string[] = [];
   let latents: Difference | undefined;
-  const result = await pipeline.generate({
+  const options: GenerateOptions<'imageData'> = {
     prompt: run.prompt,
     ...(typeof run.neg === 'string' && { negativePrompt: run.neg }),
     numInferenceSteps: run.steps,
@@ -36,13 +38,14 @@ export async function verifyPipeline(
     width,
     height,
     numImages: images,
-    latents: floats(recorded, 'latents_in'),
+    ...(recorded.has('latents_in') && { latents: floats(recorded, 'latents_in') }),
     noise: (draw) => floats(recorded, `noise.${draw}`),
     ...(run.scheduler && { sampler: run.scheduler }),
+    ...(recorded.has('control_image') && { controlImage: picture(recorded, 'control_image') }),
     output: 'imageData',
     async onStep({ step, timestep, latents: current }) {
-      const wanted = run.timesteps[step];
-      if (wanted === undefined || Math.abs(timestep - wanted) > 1e-3) {
+      const wanted = run.timesteps?.[step];
+      if (run.timesteps && (wanted === undefined || Math.abs(timestep - wanted) > 1e-3)) {
         problems.push(`step ${step} is at timestep ${timestep}, diffusers at ${wanted}`);
       }
       latents = difference(await current.data(), floats(recorded, `latents.${step}`));
@@ -52,7 +55,8 @@ export async function verifyPipeline(
         );
       }
     },
-  });
+  };
+  const result = await generate(fixtureUrl(folder), precision, recorded, run, options);
   if (!latents) throw new Error('No step was taken.');
 
   const pixels = difference(
@@ -68,6 +72,34 @@ export async function verifyPipeline(
     ...latents,
     detail: [...problems, `pixels within ${pixels.maxAbs.toFixed(2)}/255`].join('\n'),
   };
+}
+
+/** Runs the pipeline that the recorded tensors are of: those of a picture, of a mask too, or neither. */
+async function generate(
+  folder: string,
+  precision: Precision,
+  recorded: ReadonlyMap<string, SafeTensor>,
+  run: FixtureOf<'pipeline'>['run'],
+  options: GenerateOptions<'imageData'>,
+): Promise<GenerateResult<'imageData'>> {
+  const load = { precision, warmUp: false } as const;
+  if (!recorded.has('init_image')) {
+    using pipeline = await TextToImagePipeline.fromPretrained(folder, load);
+    return await pipeline.generate(options);
+  }
+  const image = picture(recorded, 'init_image');
+  const strength = run.strength === undefined ? {} : { strength: run.strength };
+  if (!recorded.has('mask_image')) {
+    using pipeline = await ImageToImagePipeline.fromPretrained(folder, load);
+    return await pipeline.generate({ ...options, image, ...strength });
+  }
+  using pipeline = await InpaintPipeline.fromPretrained(folder, load);
+  const maskImage = picture(recorded, 'mask_image');
+  return await pipeline.generate({ ...options, image, maskImage, ...strength });
+}
+
+function picture(tensors: ReadonlyMap<string, SafeTensor>, name: string): Tensor<'float32'> {
+  return new Tensor('float32', tensors.get(name)!.shape, floats(tensors, name));
 }
 
 function floats(tensors: ReadonlyMap<string, SafeTensor>, name: string): Float32Array<ArrayBuffer> {
