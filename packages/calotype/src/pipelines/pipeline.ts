@@ -327,7 +327,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     if (start >= end) {
       throw new OptionError('controlGuidanceStart', `${start} is not before controlGuidanceEnd, ${end}.`);
     }
-    const { width, height } = request;
+    const { width, height } = net.imageSize(request);
     const planes = (await openImage(controlImage, 'controlImage')).rgb(width, height);
     const shape = [1, planes.channels, height, width];
     return { net, image: uploadTensor(this.engine, shape, planes.data, 'control image'), scale, start, end };

@@ -45,8 +45,13 @@ export class ControlNet {
     }
   }
 
-  get session(): Session {
-    return this.graph.session;
+  /** Size that control images are brought to: the picture's, unless the graph fixes another. */
+  imageSize(picture: { width: number; height: number }): { width: number; height: number } {
+    const [, , height, width] = this.graph.shapeOf('controlnet_cond') ?? [];
+    return {
+      width: typeof width === 'number' ? width : picture.width,
+      height: typeof height === 'number' ? height : picture.height,
+    };
   }
 }
 

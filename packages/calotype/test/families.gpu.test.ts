@@ -1,0 +1,129 @@
+import { Engine, Tensor } from '@calotype/core';
+import type { SafeTensor } from '@calotype/dev/safetensors';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  DiffusionModel,
+  ImageToImagePipeline,
+  InpaintPipeline,
+  TextToImagePipeline,
+  type GenerateOptions,
+  type GenerateResult,
+} from '../src/index.ts';
+import { floats, hashedFolder, recordedRun } from './hashed-folder.ts';
+import { relativeL2 } from './numbers.ts';
+
+/**
+ * Runs of tiny models of every family against loops that share nothing with the library but the graphs
+ * (packages/dev/fixtures/families).
+ */
+const runs = [
+  ['tiny-xl', 'stable-diffusion-xl', ['sizes', 'negative']],
+  ['tiny-consistency', 'stable-diffusion', ['two-steps']],
+  ['tiny-inpaint', 'stable-diffusion', ['nine-channels']],
+  ['tiny-control', 'stable-diffusion', ['text', 'inpaint']],
+  ['tiny-sd3', 'stable-diffusion-3', ['three-encoders']],
+  ['tiny-flux', 'flux', ['true-cfg']],
+  ['tiny-flux2', 'flux-2', ['klein']],
+] as const;
+
+interface RecordedRun {
+  id: string;
+  pipeline: 'text-to-image' | 'image-to-image' | 'inpaint';
+  options: GenerateOptions<'imageData'> & { strength?: number };
+}
+
+let engine: Engine;
+
+beforeAll(async () => {
+  engine = await Engine.create({ precision: 'f32' });
+});
+
+afterAll(() => engine?.dispose());
+
+test.each(runs)('%s: a run gives the latents of an independent loop', async (folder, family, ids) => {
+  const live = engine.buffers.liveBuffers;
+  const listed = (await (await fetch(`/fixtures/${folder}/reference/runs.json`)).json()) as RecordedRun[];
+  const source = await hashedFolder(folder);
+  {
+    using pipeline = await TextToImagePipeline.fromPretrained(source, { engine, warmUp: false });
+    expect(pipeline.model.family.name).toBe(family);
+    for (const id of ids) {
+      const run = listed.find((candidate) => candidate.id === id)!;
+      await compare(pipeline, run, await recordedRun(folder, id));
+    }
+  }
+  expect(engine.buffers.liveBuffers).toBe(live);
+});
+
+async function compare(
+  pipeline: TextToImagePipeline,
+  run: RecordedRun,
+  recorded: ReadonlyMap<string, SafeTensor>,
+): Promise<void> {
+  const picture = (name: string): Tensor<'float32'> =>
+    new Tensor('float32', recorded.get(name)!.shape, floats(recorded, name));
+  let steps = 0;
+  let readBefore = 0;
+  let read: number | undefined;
+  const { readBack } = engine;
+  const options: RecordedRun['options'] = {
+    ...run.options,
+    seed: 0,
+    output: 'imageData',
+    ...(recorded.has('latents_in') && { latents: floats(recorded, 'latents_in') }),
+    ...(recorded.has('noise.0') && {
+      noise: (draw) => floats(recorded, `noise.${draw}`),
+    }),
+    ...(recorded.has('control_image') && { controlImage: picture('control_image') }),
+    onProgress: ({ stage }) => {
+      if (stage === 'encode') readBefore = readBack.count;
+      if (stage === 'decode') read ??= readBack.count - readBefore;
+    },
+    onStep: async ({ step, latents }) => {
+      const error = relativeL2(await latents.data(), floats(recorded, `latents.${step}`));
+      expect(error, `step ${step}`).toBeLessThan(1e-4);
+      steps++;
+    },
+  };
+  const { images } = await generate(pipeline, run, options, picture);
+  expect(steps).toBe([...recorded.keys()].filter((name) => name.startsWith('latents.')).length);
+  // Only this test's own looks at the latents: nothing else comes back between upload and picture.
+  expect(read).toBe(steps);
+  if (recorded.has('image')) {
+    const wanted = floats(recorded, 'image');
+    const { data } = images[0]!;
+    const worst = wanted.reduce(
+      (most, value, i) => Math.max(most, Math.abs(data[Math.floor(i / 3) * 4 + (i % 3)]! - value * 255)),
+      0,
+    );
+    expect(worst).toBeLessThanOrEqual(2);
+  }
+}
+
+async function generate(
+  pipeline: TextToImagePipeline,
+  { pipeline: kind }: RecordedRun,
+  options: RecordedRun['options'],
+  picture: (name: string) => Tensor<'float32'>,
+): Promise<GenerateResult<'imageData'>> {
+  if (kind === 'text-to-image') return pipeline.generate(options);
+  if (kind === 'image-to-image') {
+    using other = ImageToImagePipeline.from(pipeline);
+    return await other.generate({ ...options, image: picture('init_image') });
+  }
+  using other = InpaintPipeline.from(pipeline);
+  return await other.generate({
+    ...options,
+    image: picture('init_image'),
+    maskImage: picture('mask_image'),
+  });
+}
+
+test('a folder of no known family is refused by the inputs of its graph', async () => {
+  const source = await hashedFolder('tiny-flux');
+  const wrong = {
+    ...source,
+    open: (path: string) => source.open(path.replace('transformer/', 'text_encoder_2/')),
+  };
+  await expect(DiffusionModel.load(wrong, { engine })).rejects.toThrow('none of the families');
+});
