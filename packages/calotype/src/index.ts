@@ -15,6 +15,11 @@ export type {
   StepState,
   Timings,
 } from './pipelines/options.ts';
+export {
+  interpolateEmbeddings,
+  type EncodePromptOptions,
+  type PromptEmbeddings,
+} from './pipelines/embeddings.ts';
 export { Generation, type GenerationCheckpoint } from './pipelines/generation.ts';
 export { ImageToImagePipeline, type ImageToImageOptions } from './pipelines/image-to-image.ts';
 export { InpaintPipeline, type InpaintOptions } from './pipelines/inpaint.ts';

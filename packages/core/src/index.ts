@@ -43,7 +43,7 @@ export type { OrtAssets } from './fallback/runtime.ts';
 
 export { readModel } from './onnx/reader.ts';
 export type { ReadModelOptions } from './onnx/reader.ts';
-export type { Model } from './onnx/model.ts';
+export type { Model, ModelNode } from './onnx/model.ts';
 
 export { blobSource } from './source/blob-source.ts';
 export { bytesSource } from './source/bytes-source.ts';

@@ -59,6 +59,8 @@ export interface SessionOptions {
    * is no WebGPU. It is loaded only then. `allow` by default; `session.report()` tells what it runs.
    */
   fallback?: 'allow' | 'forbid';
+  /** Edits the model before anything is made of it: adds outputs, takes nodes away. */
+  rewrite?: (model: Model) => Model;
   /** Opens models whose weights are not there, to plan them. Running one throws `InvalidModelError`. */
   allowMissingExternalData?: boolean;
   /** How many sets of input shapes stay prepared at once; the least recently used is let go. 4 by default. */
@@ -93,7 +95,8 @@ export async function createSession(source: ModelSource, options: SessionOptions
   const { signal, precision, fallback, allowMissingExternalData = false } = options;
   const { store, path } = resolveModelSource(source);
   const reading = readModel(store, path, { allowMissingExternalData, ...(signal && { signal }) });
-  const model = await untilAbort(reading, signal);
+  const read = await untilAbort(reading, signal);
+  const model = options.rewrite?.(read) ?? read;
   const template = buildTemplate(model, path);
   if (options.engine) {
     if (precision) checkPrecision(precision, options.engine.capabilities);

@@ -1,7 +1,7 @@
 import type { Tensor } from '@calotype/core';
 import type { PromptOptions } from '../pipelines/options.ts';
 import { encodeText, tokenRow } from '../stages/text-encoder.ts';
-import { clipEmbeddings } from './clip.ts';
+import { clipEmbeddings, promptChunks } from './clip.ts';
 import { uploadTensor } from '../stages/memory.ts';
 import { branchRows, needsText, promptTexts, Scratch } from './embeddings.ts';
 import {
@@ -46,7 +46,10 @@ export const flux: Family = {
       const prompts = texts.map(({ first }) => first);
       const encoder = encoderOf(context, 'text_encoder');
       const wanted = { hidden: 'last', pooled: true } as const;
-      ({ pooled } = await clipEmbeddings(context, encoder, prompts, wanted, scratch, request.signal));
+      // T5 reads the whole prompt, and brackets as text; CLIP gives one embedding of its beginning.
+      const plain = { ...request.options, emphasis: false, maxPromptChunks: 1 };
+      const chunked = promptChunks(encoder, prompts, plain);
+      ({ pooled } = await clipEmbeddings(context, request, encoder, chunked, wanted, scratch));
     }
     if (needsText(request, given)) {
       const encoder = encoderOf(context, 'text_encoder_2');

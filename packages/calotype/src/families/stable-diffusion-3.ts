@@ -1,4 +1,5 @@
 import type { Tensor } from '@calotype/core';
+import { parsePrompt, plainText } from '../prompt/index.ts';
 import { encodeText, tokenRow } from '../stages/text-encoder.ts';
 import { besideEachOther, twoClips } from './clip.ts';
 import {
@@ -51,7 +52,7 @@ async function threeEncoders(
   scratch: Scratch,
 ): Promise<{ hidden: Tensor; pooled: Tensor }> {
   const texts = promptTexts(request);
-  const { first, second } = await twoClips(context, texts, scratch, request.signal);
+  const { first, second } = await twoClips(context, request, texts, scratch);
   const t5Tokens = request.options.maxSequenceLength ?? 256;
   const t5 = context.encoders.get('text_encoder_3');
   const parts: EmbeddingPart[] = [
@@ -62,7 +63,10 @@ async function threeEncoders(
   const clipChannels = first.hidden.shape[2]! + second.hidden.shape[2]!;
   let channels = jointChannels(context) ?? clipChannels;
   if (t5) {
-    const rows = texts.map(({ third }) => tokenRow(t5.tokenizer, third, t5Tokens));
+    // T5 was never taught emphasis; it reads the words.
+    const plain = (text: string): string =>
+      request.options.emphasis === false ? text : plainText(parsePrompt(text));
+    const rows = texts.map(({ third }) => tokenRow(t5.tokenizer, plain(third), t5Tokens));
     const output = 'last_hidden_state';
     const outputs = await encodeText(context.engine, context.kernels, t5, rows, [output], request.signal);
     const tensor = scratch.keepAll(outputs)[output]!;

@@ -2,7 +2,7 @@ import type { Tensor } from '@calotype/core';
 import { OptionError } from '../errors.ts';
 import type { PromptOptions } from '../pipelines/options.ts';
 import type { Conditioning } from '../stages/conditioning.ts';
-import { besideEachOther, clipEmbeddings, twoClips } from './clip.ts';
+import { besideEachOther, clipEmbeddings, promptChunks, twoClips } from './clip.ts';
 import { branchRows, needsText, numberRows, promptTexts, Scratch } from './embeddings.ts';
 import {
   classifierFree,
@@ -31,7 +31,8 @@ export const stableDiffusion: Family = {
       const prompts = promptTexts(request).map(({ first }) => first);
       const encoder = encoderOf(context, 'text_encoder');
       const wanted = { hidden: 'last', pooled: false } as const;
-      ({ hidden } = await clipEmbeddings(context, encoder, prompts, wanted, scratch, request.signal));
+      const chunked = promptChunks(encoder, prompts, request.options);
+      ({ hidden } = await clipEmbeddings(context, request, encoder, chunked, wanted, scratch));
     }
     return unetConditioning(context, request, {
       encoder_hidden_states: branchRows(context, request, hidden, given),
@@ -55,21 +56,15 @@ export const stableDiffusionXl: Family = {
     if (needsText(request, given) || needsText(request, givenPooled)) {
       const texts = promptTexts(request);
       if (context.encoders.has('text_encoder')) {
-        const { first, second } = await twoClips(context, texts, scratch, request.signal);
+        const { first, second } = await twoClips(context, request, texts, scratch);
         hidden = await besideEachOther(context, [first.hidden, second.hidden], scratch);
         pooled = second.pooled;
       } else {
         const prompts = texts.map(({ second }) => second);
         const encoder = encoderOf(context, 'text_encoder_2');
         const wanted = { hidden: 'penultimate', pooled: true } as const;
-        ({ hidden, pooled } = await clipEmbeddings(
-          context,
-          encoder,
-          prompts,
-          wanted,
-          scratch,
-          request.signal,
-        ));
+        const chunked = promptChunks(encoder, prompts, request.options);
+        ({ hidden, pooled } = await clipEmbeddings(context, request, encoder, chunked, wanted, scratch));
       }
       if (emptyIsZero(context, request)) clearFirstRow(context, [hidden, pooled!]);
     }

@@ -1,5 +1,6 @@
-import { createSession, DisposedError, Engine, type Session } from '@calotype/core';
+import { createSession, DisposedError, Engine, type Session, type SessionOptions } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
+import { withSkippedLayers } from '../families/clip-layers.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import { LoraSet, type LoraComponent } from '../lora/index.ts';
 import type { EncodeContext } from '../families/family.ts';
@@ -99,7 +100,9 @@ export class DiffusionModel implements EncodeContext {
       for (const suffix of ['', '_2', '_3']) {
         const component = `text_encoder${suffix}`;
         if (!(await folder.hasGraph(component))) continue;
-        const session = await graph(component);
+        // SDXL and SD3 take hidden states as they are, which their exports give.
+        const isOnly = suffix === '' && !(await folder.hasGraph('text_encoder_2'));
+        const session = await loader.component(folder, component, isOnly ? withSkippedLayers : undefined);
         const limit = await maxTokens(folder, component, session, signal);
         const tokenizer = await loadTokenizer(folder, `tokenizer${suffix}`, limit, signal);
         encoders.set(component, { component, session, tokenizer });
@@ -158,6 +161,8 @@ export class DiffusionModel implements EncodeContext {
   }
 }
 
+type Rewrite = NonNullable<SessionOptions['rewrite']>;
+
 /** Opens graphs and remembers them. */
 class GraphLoader {
   readonly sessions: Session[] = [];
@@ -169,8 +174,8 @@ class GraphLoader {
     this.#options = options;
   }
 
-  async component(folder: ModelFolder, component: string): Promise<Session> {
-    return this.#open(folder.store, await folder.graph(component), component);
+  async component(folder: ModelFolder, component: string, rewrite?: Rewrite): Promise<Session> {
+    return this.#open(folder.store, await folder.graph(component), component, rewrite);
   }
 
   /** The folder's own, or that of the caller's. */
@@ -193,13 +198,19 @@ class GraphLoader {
     return new ControlNet(this.#engine, await this.#open(store, path, 'controlnet'), path);
   }
 
-  async #open(store: ModelFolder['store'], path: string, component: string): Promise<Session> {
+  async #open(
+    store: ModelFolder['store'],
+    path: string,
+    component: string,
+    rewrite?: Rewrite,
+  ): Promise<Session> {
     const { precision, signal, onProgress } = this.#options;
     const session = await createSession(
       { store, path },
       {
         engine: this.#engine,
         stableInputs,
+        ...(rewrite ? { rewrite } : {}),
         ...(precision ? { precision } : {}),
         ...(signal ? { signal } : {}),
         onProgress: ({ stage, done, total }) => onProgress?.({ component, stage, done, total }),

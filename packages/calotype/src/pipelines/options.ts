@@ -79,6 +79,15 @@ export interface PromptOptions {
   guidanceRescale?: number;
   /** Shares of the steps, 0 to 1, between which guidance is on (arXiv 2404.07724). Default [0, 1]. */
   guidanceInterval?: readonly [start: number, end: number];
+  /**
+   * Reads `(word)`, `[word]` and `(word:1.3)` as emphasis, for the families whose prompts are CLIP's (Stable Diffusion
+   * 1.x, 2.x, XL and 3); see `parsePrompt`. `false` takes brackets as text, as diffusers does. Default true.
+   */
+  emphasis?: boolean;
+  /** Windows of 77 tokens that a CLIP prompt may take. 1 cuts longer prompts, as diffusers does. Default: what it needs. */
+  maxPromptChunks?: number;
+  /** Layers of CLIP's text encoders to leave out at the end, as diffusers counts them: 1 takes the last but one. Default 0. */
+  clipSkip?: number;
   /** Tokens that T5 and Qwen3 encoders get. Default: what diffusers uses for the family. */
   maxSequenceLength?: number;
   /** SDXL: the size that the picture pretends to have been taken at. Default: its own. */

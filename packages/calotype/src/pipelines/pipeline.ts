@@ -11,6 +11,7 @@ import type { DenoiseRequest, KeptRegion } from '../stages/denoise-job.ts';
 import { openImage } from '../stages/image-input.ts';
 import { emptyTensor, uploadTensor } from '../stages/memory.ts';
 import { Tensor, type PrepareOptions } from '@calotype/core';
+import { encodePrompt, type EncodePromptOptions, type PromptEmbeddings } from './embeddings.ts';
 import { Generation, type GenerationCheckpoint } from './generation.ts';
 import type { GenerateOptions, LoadOptions, Timings } from './options.ts';
 import { resolveRequest, share, type ResolvedRequest } from './request.ts';
@@ -134,6 +135,19 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
   /** Takes a LoRA away; without any the weights are the model's own again, bit by bit. */
   unloadLora(lora: Lora, options: PrepareOptions = {}): Promise<void> {
     return this.model.loras.unload(lora, options);
+  }
+
+  /**
+   * Encodes a prompt without generating: to use it again, or to mix it with others (`interpolateEmbeddings`).
+   *
+   * @example
+   * const [cat, dog] = [await pipeline.encodePrompt({ prompt: 'a cat' }), await pipeline.encodePrompt({ prompt: 'a dog' })];
+   * const promptEmbeds = await interpolateEmbeddings(cat.promptEmbeds, dog.promptEmbeds, 0.5);
+   * const { images } = await pipeline.generate({ ...cat, promptEmbeds });
+   * @throws OptionError, the signal's reason
+   */
+  encodePrompt(options: EncodePromptOptions): Promise<PromptEmbeddings> {
+    return encodePrompt(this.model, options);
   }
 
   /** Size of the pictures and what the sampler is asked for, beside the caller's options. */

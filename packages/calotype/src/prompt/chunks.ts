@@ -49,11 +49,11 @@ export function chunkPrompt(
   return { chunks, weighted: chunks.some((part) => part.weights.some((weight) => weight !== 1)) };
 }
 
-/** Cuts prompts into equally many windows, as guidance needs them. */
+/** Cuts prompts into equally many windows, as guidance needs them: `minChunks` or more. */
 export function chunkPrompts(
   tokenizer: ChunkTokenizer,
   prompts: readonly string[],
-  options: { maxChunks?: number; weights?: boolean } = {},
+  options: { minChunks?: number; maxChunks?: number; weights?: boolean } = {},
 ): ChunkedPrompt[] {
   const longest = Math.max(...prompts.map((prompt) => chunkPrompt(tokenizer, prompt, options).chunks.length));
   return prompts.map((prompt) => chunkPrompt(tokenizer, prompt, { ...options, minChunks: longest }));

@@ -2,6 +2,7 @@ import { CustomKernel, type Engine, type Storage } from '@calotype/core';
 import affine from './affine.wgsl';
 import blend from './blend.wgsl';
 import guidanceFactor from './guidance-factor.wgsl';
+import interpolate from './interpolate.wgsl';
 import mix from './mix.wgsl';
 import modelInput from './model-input.wgsl';
 import place from './place.wgsl';
@@ -10,6 +11,7 @@ import samplerStep from './sampler-step.wgsl';
 import statistic from './statistic.wgsl';
 import toPixels from './to-pixels.wgsl';
 import unscale from './unscale.wgsl';
+import weigh from './weigh.wgsl';
 
 /** Lanes of a workgroup, in all kernels of the stages. */
 const WORKGROUP = 256;
@@ -23,6 +25,7 @@ interface Signatures {
     writes: 'y';
     params: 'elements' | 'channels' | 'plane' | 'maskImages' | 'knownElements' | 'x0' | 'noise';
   };
+  interpolate: { reads: 'a' | 'b'; writes: 'y'; params: 'elements' | 't' | 'spherical' };
   place: {
     reads: 'x';
     writes: 'y';
@@ -86,6 +89,7 @@ interface Signatures {
       | 'width'
       | 'patchSize';
   };
+  weigh: { reads: 'x' | 'weights'; writes: 'y'; params: 'tokens' | 'channels' };
   to_pixels: { reads: 'planes'; writes: 'pixels' | 'fault'; params: 'width' | 'height' | 'pitch' | 'offset' };
 }
 
@@ -122,6 +126,12 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
     params: {
       elements: u32, channels: u32, plane: u32, maskImages: u32, knownElements: u32, x0: f32, noise: f32,
     }, // prettier-ignore
+  },
+  interpolate: {
+    body: interpolate,
+    inputs: ['a', 'b'],
+    outputs: { y: f32 },
+    params: { elements: u32, t: f32, spherical: u32 },
   },
   place: {
     body: place,
@@ -171,6 +181,12 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
       elements: u32, slots: u32, step: u32, stride: u32, without: u32, with_prompt: u32, guided: u32,
       guidance: f32, rescaled: u32, channels: u32, height: u32, width: u32, patchSize: u32,
     }, // prettier-ignore
+  },
+  weigh: {
+    body: weigh,
+    inputs: ['x', 'weights'],
+    outputs: { y: f32 },
+    params: { tokens: u32, channels: u32 },
   },
   to_pixels: {
     body: toPixels,
