@@ -1,6 +1,9 @@
-import { proxy, releaseProxy, transfer, wrap, type Remote } from 'comlink';
+import { releaseProxy, transfer, wrap, type Remote } from 'comlink';
+import { onNotice } from './channel.ts';
 import { WorkerCrashedError } from './errors.ts';
-import type { Host, Job, Service } from './host.ts';
+import type { Host, Job, Outcome, Service } from './host.ts';
+import { beginLife, whenLifeEnds, type Life } from './life.ts';
+import type { Connection, Link } from './links.ts';
 import { packError, transferablesOf, unpackError } from './wire.ts';
 
 type InputOf<J> = J extends Job<infer In, unknown, unknown> ? In : never;
@@ -12,93 +15,174 @@ type EventOf<J> = J extends (
   ? E
   : never;
 
+/** Hosts that may be lost under one call without any progress between. It may itself be what crashes them. */
+const MOST_LOSSES = 3;
+
 export interface CallOptions<Event> {
   /** Stops the job, wherever it is. */
   signal?: AbortSignal | undefined;
   onEvent?: ((event: Event) => void) | undefined;
+  /**
+   * Whether the call outlives its host: it is made again on the next one, with what the job had kept. Its input is copied,
+   * never transferred.
+   */
+  resumable?: boolean | undefined;
+}
+
+/** A host that is there. */
+interface Session {
+  host: Remote<Host>;
+  /** Resolves when the host is gone. */
+  lost: Promise<WorkerCrashedError>;
+  end(): void;
+}
+
+interface Call {
+  onEvent: ((event: never) => void) | undefined;
+  kept: unknown;
+  losses: number;
 }
 
 /**
  * The page's end of a worker that serves `S`. Every call settles: with the job's result or error (its own class, see
- * `registerErrors`), with the signal's reason, or with `WorkerCrashedError` when the worker is gone.
+ * `registerErrors`), with the signal's reason, or with `WorkerCrashedError` when the worker is gone and the call does not
+ * outlive it. The next call starts another worker.
  *
  * @example
- * const client = new Client<typeof service>(new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }));
+ * const client = new Client<typeof service>(new WorkerLink(() => new Worker(url, { type: 'module' })));
  * const result = await client.call('generate', { prompt }, { signal, onEvent: console.log });
  */
 export class Client<S extends Service> {
-  readonly #worker: Worker;
-  readonly #host: Remote<Host>;
-  readonly #pending = new Map<number, (error: Error) => void>();
+  readonly #link: Link;
+  readonly #calls = new Map<number, Call>();
+  #life: Promise<Life> | undefined;
+  #session: Promise<Session> | undefined;
   #next = 0;
-  #crash: WorkerCrashedError | undefined;
+  readonly #disposal = new AbortController();
 
-  constructor(worker: Worker) {
-    this.#worker = worker;
-    this.#host = wrap<Host>(worker);
-    worker.addEventListener('error', (event) => {
-      event.preventDefault();
-      this.#fail(new WorkerCrashedError(event.message || 'its script could not be loaded'));
-    });
-    worker.addEventListener('messageerror', () => {
-      this.#fail(new WorkerCrashedError('a message could not be read'));
-    });
+  constructor(link: Link) {
+    this.#link = link;
   }
 
   /** Starts a job and waits for it. */
-  call<Name extends keyof S & string>(
+  async call<Name extends keyof S & string>(
     name: Name,
     input: InputOf<S[Name]>,
     options: CallOptions<EventOf<S[Name]>> = {},
   ): Promise<OutputOf<S[Name]>> {
-    if (this.#crash) return Promise.reject(this.#crash);
-    const { signal, onEvent } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    const { onEvent, resumable = false } = options;
+    const signals = [this.#disposal.signal, ...(options.signal ? [options.signal] : [])];
+    const signal = AbortSignal.any(signals);
+    signal.throwIfAborted();
     const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        void this.#host.abort(id, packError(signal!.reason));
-        reject(signal!.reason as Error);
-      };
-      const settle = (): void => {
-        this.#pending.delete(id);
-        signal?.removeEventListener('abort', abort);
-      };
-      this.#pending.set(id, reject);
-      signal?.addEventListener('abort', abort, { once: true });
-      const emit = proxy((event: unknown) => {
-        if (this.#pending.has(id) && !signal?.aborted) onEvent?.(event as EventOf<S[Name]>);
-      });
-      this.#host
-        .start(id, name, transfer(input as object, transferablesOf(input)), emit)
-        .then((outcome) => {
-          if (outcome.ok) resolve(outcome.value as OutputOf<S[Name]>);
-          else reject(unpackError(outcome.error));
-        }, reject)
-        .finally(settle);
+    const call: Call = { onEvent, kept: undefined, losses: 0 };
+    this.#calls.set(id, call);
+    let stop = (): void => {};
+    const aborted = new Promise<never>((_, reject) => {
+      stop = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', stop, { once: true });
     });
+    aborted.catch(() => {});
+    try {
+      for (;;) {
+        const session = await Promise.race([this.#connected(), aborted]);
+        const abort = (): void => void session.host.abort(id, packError(signal.reason));
+        signal.addEventListener('abort', abort, { once: true });
+        try {
+          const sent = resumable ? input : transfer(input as object, transferablesOf(input));
+          const outcome = session.host.start(id, name, sent, call.kept);
+          const settled: Outcome | WorkerCrashedError = await Promise.race([outcome, session.lost, aborted]);
+          if (settled instanceof WorkerCrashedError) {
+            if (!resumable || ++call.losses > MOST_LOSSES) throw settled;
+          } else if (settled.ok) return settled.value as OutputOf<S[Name]>;
+          else throw unpackError(settled.error);
+        } finally {
+          signal.removeEventListener('abort', abort);
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#calls.delete(id);
+    }
   }
 
-  /** Jobs that have not settled. */
+  /** Calls that have not settled. */
   get pending(): number {
-    return this.#pending.size;
+    return this.#calls.size;
   }
 
-  /** Ends the worker at once; what is pending rejects with `WorkerCrashedError`. Idempotent. */
+  /**
+   * Lets go of the worker, and ends it if it is this page's own; what is pending rejects with `WorkerCrashedError`.
+   * Idempotent.
+   */
   dispose(): void {
-    if (this.#crash) return;
-    this.#fail(new WorkerCrashedError('it was disposed of'));
-    this.#host[releaseProxy]();
-    this.#worker.terminate();
+    if (this.#disposal.signal.aborted) return;
+    this.#disposal.abort(new WorkerCrashedError('it was disposed of'));
+    const end = async (): Promise<void> => {
+      const session = await this.#session;
+      session?.end();
+    };
+    void end()
+      .catch(() => {})
+      .finally(() => {
+        this.#link.dispose();
+        void this.#life?.then((life) => life.end());
+      });
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  #fail(error: WorkerCrashedError): void {
-    this.#crash ??= error;
-    for (const reject of this.#pending.values()) reject(error);
-    this.#pending.clear();
+  #connected(): Promise<Session> {
+    this.#session ??= this.#connect();
+    return this.#session;
+  }
+
+  #connect(): Promise<Session> {
+    this.#life ??= beginLife();
+    const forget = (): void => {
+      if (this.#session === session) this.#session = undefined;
+    };
+    const session = this.#life.then(async ({ id }) => this.#open(await this.#link.connect(id), forget));
+    session.catch(forget);
+    return session;
+  }
+
+  #open({ channel, host, failed }: Connection, forget: () => void): Session {
+    const proxy = wrap<Host>(channel);
+    let end = (): void => {};
+    const lost = new Promise<WorkerCrashedError>((resolve) => {
+      const lose = (reason: string): void => {
+        forget();
+        resolve(new WorkerCrashedError(reason));
+        end();
+      };
+      const stopWaiting = whenLifeEnds(host, () => lose('it ended'));
+      const stopHearing = onNotice(channel, (notice) => {
+        if (notice.calotype === 'event') this.#calls.get(notice.job)?.onEvent?.(notice.event as never);
+        if (notice.calotype === 'keep') this.#keep(notice.job, notice.state);
+      });
+      end = () => {
+        stopWaiting();
+        stopHearing();
+      };
+      void failed.then(lose);
+    });
+    return {
+      host: proxy,
+      lost,
+      end: () => {
+        end();
+        proxy[releaseProxy]();
+      },
+    };
+  }
+
+  #keep(job: number, state: unknown): void {
+    const call = this.#calls.get(job);
+    if (!call) return;
+    call.kept = state;
+    call.losses = 0;
   }
 }

@@ -1,6 +1,6 @@
 export { Client, type CallOptions } from './client.ts';
 export { QueueFullError, SchedulerDisposedError, WorkerCrashedError } from './errors.ts';
-export { serve, type Job, type JobContext, type Service } from './host.ts';
+export { serve, type Job, type JobContext, type ServeOptions, type Service } from './host.ts';
 export type { RequestEvent, RequestHandle, RequestOptions } from './request.ts';
 export type { SchedulerOptions } from './options.ts';
 export { Scheduler } from './scheduler.ts';
@@ -14,4 +14,12 @@ export {
   type StageJob,
 } from './stage.ts';
 export { gpuIdleShare, toChromeTrace, Trace, type ChromeTrace, type Span, type TraceEvent } from './trace.ts';
+export {
+  FirstUsableLink,
+  LeaderLink,
+  SharedWorkerLink,
+  WorkerLink,
+  type Connection,
+  type Link,
+} from './links.ts';
 export { registerErrors, transferablesOf, type WireError } from './wire.ts';

@@ -1,4 +1,4 @@
-import { WorkerCrashedError } from './errors.ts';
+import { QueueFullError, SchedulerDisposedError, WorkerCrashedError } from './errors.ts';
 
 /** An error as it crosses between threads. `structuredClone` keeps neither class nor fields of one. */
 export interface WireError {
@@ -12,7 +12,8 @@ export interface WireError {
 
 type ErrorClass = abstract new (...args: never[]) => Error;
 
-const classes = new Map<string, ErrorClass>([['WorkerCrashedError', WorkerCrashedError]]);
+const classes = new Map<string, ErrorClass>();
+registerErrors(QueueFullError, SchedulerDisposedError, WorkerCrashedError);
 
 /** Makes errors of these classes arrive as instances of them, fields included. Call it on the receiving side. */
 export function registerErrors(...errors: readonly ErrorClass[]): void {

@@ -1,0 +1,78 @@
+/** Where messages go and come from: a worker, a port, or another tab by way of a `BroadcastChannel`. */
+export interface Channel {
+  postMessage(message: unknown, transfer?: Transferable[]): void;
+  addEventListener(type: string, listener: (event: Event) => void): void;
+  removeEventListener(type: string, listener: (event: Event) => void): void;
+  start?: () => void;
+}
+
+/** What passes beside comlink's calls. comlink ignores it, and this ignores comlink's. */
+export type Notice =
+  /** The client asks who is there. */
+  | { calotype: 'hello'; client: string }
+  /** The host answers. `usable` tells whether it can do its work where it is. */
+  | { calotype: 'welcome'; host: string; usable: boolean }
+  /** The page tells its worker to serve other tabs too. */
+  | { calotype: 'open'; group: string }
+  /** Something that a job reports. */
+  | { calotype: 'event'; job: number; event: unknown }
+  /** What a job would go on from if this host were gone. */
+  | { calotype: 'keep'; job: number; state: unknown };
+
+/** Calls `listener` with every notice that comes. @returns stops that */
+export function onNotice(channel: Channel, listener: (notice: Notice) => void): () => void {
+  const hear = (event: Event): void => {
+    const data: unknown = (event as MessageEvent).data;
+    if (typeof data === 'object' && data !== null && 'calotype' in data) listener(data as Notice);
+  };
+  channel.addEventListener('message', hear);
+  channel.start?.();
+  return () => channel.removeEventListener('message', hear);
+}
+
+/** Everybody's address on a broadcast channel, for those who know nobody yet. */
+export const ANY_HOST = 'host';
+
+interface Letter {
+  to: string;
+  from: string;
+  message: unknown;
+}
+
+/** A conversation of two on a `BroadcastChannel`. Nothing can be transferred: all is copied. */
+export class BroadcastPeer extends EventTarget implements Channel {
+  readonly #channel: BroadcastChannel;
+  readonly #self: string;
+  readonly #peer: string;
+  readonly #hear: (event: MessageEvent<Letter>) => void;
+
+  constructor(channel: BroadcastChannel, self: string, peer: string) {
+    super();
+    this.#channel = channel;
+    this.#self = self;
+    this.#peer = peer;
+    this.#hear = ({ data: { to, from, message } }) => {
+      if (to !== self || (from !== peer && peer !== ANY_HOST)) return;
+      this.dispatchEvent(new MessageEvent('message', { data: message }));
+    };
+    channel.addEventListener('message', this.#hear);
+  }
+
+  postMessage(message: unknown): void {
+    this.#channel.postMessage({ to: this.#peer, from: this.#self, message } satisfies Letter);
+  }
+
+  close(): void {
+    this.#channel.removeEventListener('message', this.#hear);
+  }
+}
+
+/** Calls `listener` with the address of everybody who writes to any host. */
+export function onStranger(
+  channel: BroadcastChannel,
+  listener: (address: string, message: unknown) => void,
+): void {
+  channel.addEventListener('message', ({ data: { to, from, message } }: MessageEvent<Letter>) => {
+    if (to === ANY_HOST) listener(from, message);
+  });
+}
