@@ -39,4 +39,13 @@ export {
 } from './stages/denoise-job.ts';
 export type { ImageInput } from './stages/image-input.ts';
 export * from './tokenizer/index.ts';
-export { TextToImageClient, type ClientGenerateOptions, type ClientOptions } from './worker/client.ts';
+export {
+  TextToImageClient,
+  type ClientGenerateOptions,
+  type ClientOptions,
+  type Sharing,
+} from './worker/client.ts';
+export { DiffusionEngine, type DiffusionEngineOptions } from './worker/diffusion-engine.ts';
+export { GenerationHandle } from './worker/generation-handle.ts';
+export type { ClientProgress, EngineStats, ModelInfo, Order } from './worker/messages.ts';
+export { QueueFullError, Trace, WorkerCrashedError, type ChromeTrace, type Span } from '@calotype/scheduler';

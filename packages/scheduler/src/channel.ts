@@ -58,8 +58,10 @@ export class BroadcastPeer extends EventTarget implements Channel {
     channel.addEventListener('message', this.#hear);
   }
 
-  postMessage(message: unknown): void {
-    this.#channel.postMessage({ to: this.#peer, from: this.#self, message } satisfies Letter);
+  postMessage(message: unknown, _transfer?: Transferable[]): void {
+    const letter: Letter = { to: this.#peer, from: this.#self, message };
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window: a BroadcastChannel has no such argument
+    this.#channel.postMessage(letter);
   }
 
   close(): void {

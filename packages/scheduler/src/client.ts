@@ -1,19 +1,14 @@
 import { releaseProxy, transfer, wrap, type Remote } from 'comlink';
 import { onNotice } from './channel.ts';
 import { WorkerCrashedError } from './errors.ts';
-import type { Host, Job, Outcome, Service } from './host.ts';
+import type { Host, Job, JobContext, Outcome, Service } from './host.ts';
 import { beginLife, whenLifeEnds, type Life } from './life.ts';
 import type { Connection, Link } from './links.ts';
 import { packError, transferablesOf, unpackError } from './wire.ts';
 
 type InputOf<J> = J extends Job<infer In, unknown, unknown> ? In : never;
 type OutputOf<J> = J extends (...args: never[]) => Promise<infer Out> ? Out : never;
-type EventOf<J> = J extends (
-  input: never,
-  context: { signal: AbortSignal; emit: (event: infer E) => void },
-) => unknown
-  ? E
-  : never;
+type EventOf<J> = J extends (input: never, context: JobContext<infer Event>) => unknown ? Event : never;
 
 /** Hosts that may be lost under one call without any progress between. It may itself be what crashes them. */
 const MOST_LOSSES = 3;
@@ -41,6 +36,12 @@ interface Call {
   onEvent: ((event: never) => void) | undefined;
   kept: unknown;
   losses: number;
+}
+
+/** `input`, marked for what of it is to be transferred. */
+function moved<T>(input: T): T {
+  const transferables = transferablesOf(input);
+  return transferables.length > 0 ? (transfer(input as object, transferables) as T) : input;
 }
 
 /**
@@ -89,7 +90,7 @@ export class Client<S extends Service> {
         const abort = (): void => void session.host.abort(id, packError(signal.reason));
         signal.addEventListener('abort', abort, { once: true });
         try {
-          const sent = resumable ? input : transfer(input as object, transferablesOf(input));
+          const sent = resumable ? input : moved(input);
           const outcome = session.host.start(id, name, sent, call.kept);
           const settled: Outcome | WorkerCrashedError = await Promise.race([outcome, session.lost, aborted]);
           if (settled instanceof WorkerCrashedError) {

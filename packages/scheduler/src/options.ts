@@ -13,7 +13,7 @@ export interface SchedulerOptions {
   gpuShare?: number;
   /** Bytes that all jobs together may hold. One job alone may hold more: then it is the device that refuses. */
   memoryBudget?: number;
-  /** Milliseconds between checkpoints of a request. Default 2,000. */
+  /** Milliseconds between checkpoints of a request. Default 1,000. */
   checkpointMs?: number;
   isOutOfMemory?: (error: unknown) => boolean;
   /** Whether an error means that everything on the GPU is lost. */

@@ -35,7 +35,7 @@ export interface RequestHandle<Out> {
   /** Settles in any case: with the last stage's output, the signal's reason or the error that stopped it. */
   readonly result: Promise<Out>;
   /** Changes its place in the order. */
-  reorder(changes: { priority?: number; deadlineMs?: number | undefined }): void;
+  readonly reorder: (changes: { priority?: number; deadlineMs?: number | undefined }) => void;
 }
 
 /**

@@ -354,7 +354,7 @@ export class Scheduler {
   async #checkpoint(entry: Entry): Promise<void> {
     const { job, life } = entry;
     const now = performance.now();
-    if (!job?.checkpoint || now - entry.checkpointed < (this.#options.checkpointMs ?? 2000)) return;
+    if (!job?.checkpoint || now - entry.checkpointed < (this.#options.checkpointMs ?? 1000)) return;
     entry.checkpointed = now;
     try {
       const checkpoint = await job.checkpoint();

@@ -1,4 +1,4 @@
-import { Client } from '@calotype/scheduler';
+import { Client, WorkerLink } from '@calotype/scheduler';
 import type { ModelManifest } from '../models/bundled.ts';
 import type { ModelFacts } from './facts.ts';
 import type { DeskService, DeskSource, Reading } from './service.ts';
@@ -9,7 +9,9 @@ import type { DeskService, DeskSource, Reading } from './service.ts';
  */
 export class Desk {
   readonly #client = new Client<DeskService>(
-    new Worker(new URL('./desk.worker.ts', import.meta.url), { type: 'module', name: 'desk' }),
+    new WorkerLink(
+      () => new Worker(new URL('./desk.worker.ts', import.meta.url), { type: 'module', name: 'desk' }),
+    ),
   );
 
   open(source: DeskSource, manifest: ModelManifest): Promise<ModelFacts> {

@@ -1,5 +1,5 @@
 import { batch, signal } from '@preact/signals';
-import type { GenerateProgress } from 'calotype';
+import type { ClientProgress } from 'calotype';
 import { toHash } from '../share.ts';
 import { describeTrouble, type Trouble } from '../trouble.ts';
 import { announce } from './announce.ts';
@@ -15,7 +15,7 @@ export interface Run {
   pictures: number;
   settings: Settings;
   /** Undefined while the model loads. */
-  progress: GenerateProgress | undefined;
+  progress: ClientProgress | undefined;
   /** When the first step of this picture began, to tell how long the rest will take. */
   denoisingSince: number | undefined;
 }
@@ -151,8 +151,8 @@ function orStop<T>(promise: Promise<T>, stop: AbortSignal): Promise<T> {
 }
 
 /** The picture that a progress event carries, where the runtime sends previews. */
-function previewOf(progress: GenerateProgress): ImageBitmap | undefined {
-  return 'preview' in progress && progress.preview instanceof ImageBitmap ? progress.preview : undefined;
+function previewOf(progress: ClientProgress): ImageBitmap | undefined {
+  return 'preview' in progress ? progress.preview : undefined;
 }
 
 function showPreview(image: ImageBitmap | undefined): void {

@@ -71,6 +71,10 @@ function describe(run: Run): Described {
     return describeLoad(modelState.value.is === 'loading' ? modelState.value.progress : undefined);
   }
   switch (progress.stage) {
+    case 'queued':
+      return { label: progress.position > 1 ? `Waiting, ${progress.position} in the queue` : 'Waiting' };
+    case 'restarted':
+      return { label: 'Starting again after a loss' };
     case 'encode':
       return { label: 'Reading the prompt' };
     case 'denoise':

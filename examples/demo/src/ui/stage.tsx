@@ -91,6 +91,9 @@ function exposure(): number {
   const progress = run.value?.progress;
   if (!progress) return 0;
   switch (progress.stage) {
+    case 'queued':
+    case 'restarted':
+      return 0;
     case 'encode':
       return 0.08;
     case 'denoise':

@@ -10,6 +10,7 @@ import { LatentDecoder } from '../stages/decode-latents.ts';
 import { Denoiser } from '../stages/denoise.ts';
 import { LatentEncoder } from '../stages/encode-image.ts';
 import { StageKernels } from '../stages/kernels.ts';
+import { Previewer } from '../stages/preview.ts';
 import type { TextEncoder } from '../stages/text-encoder.ts';
 import { loadTokenizer } from '../tokenizer/index.ts';
 import { numberOf, readFacts, type ModelFacts } from './facts.ts';
@@ -45,6 +46,7 @@ export class DiffusionModel implements EncodeContext {
   readonly controlnet: ControlNet | undefined;
   /** LoRAs on the denoiser and the text encoders. Pipelines that share the model share them. */
   readonly loras: LoraSet;
+  readonly previewer: Previewer;
   readonly #ownsEngine: boolean;
   readonly #sessions: readonly Session[];
   #users = 1;
@@ -78,6 +80,7 @@ export class DiffusionModel implements EncodeContext {
     this.loras = new LoraSet(
       new Map([['denoiser', parts.denoising.session], ...(encoders as [LoraComponent, Session][])]),
     );
+    this.previewer = new Previewer(parts.engine, parts.kernels, parts.family.name);
     this.#sessions = sessions;
     this.#ownsEngine = ownsEngine;
   }
@@ -154,6 +157,7 @@ export class DiffusionModel implements EncodeContext {
     if (this.#users === 0 || --this.#users > 0) return;
     this.denoising.dispose();
     this.decoder.dispose();
+    this.previewer.dispose();
     this.encoder?.dispose();
     for (const session of this.#sessions) session.dispose();
     this.kernels.dispose();

@@ -1,6 +1,6 @@
 import type { DiffusionModel } from '../model/model.ts';
 import type { NoiseSource } from '../random/index.ts';
-import type { OutputType, OutputTypes } from '../stages/decode-latents.ts';
+import type { DecodeOptions, OutputType, OutputTypes } from '../stages/decode-latents.ts';
 import type { DenoiseCheckpoint, DenoiseJob } from '../stages/denoise-job.ts';
 
 /** What a request needs to go on from where it was, on another device too. Can be sent to workers and stored. */
@@ -46,10 +46,7 @@ export class Generation {
    *
    * @throws NumericError when a picture would hold NaN or infinities; the signal's reason
    */
-  decode<T extends OutputType>(
-    output: T,
-    options: { signal?: AbortSignal | undefined; onImage?: (image: number) => void } = {},
-  ): Promise<OutputTypes[T][]> {
+  decode<T extends OutputType>(output: T, options: DecodeOptions = {}): Promise<OutputTypes[T][]> {
     return this.#model.decoder.decode(this.job.latents, output, options);
   }
 

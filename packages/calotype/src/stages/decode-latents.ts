@@ -15,6 +15,14 @@ export interface OutputTypes {
   blob: Blob;
 }
 
+export interface DecodeOptions {
+  signal?: AbortSignal | undefined;
+  /** The picture of this index is decoded. */
+  onImage?: (index: number) => void;
+  /** Everything for it is submitted: what is submitted from now on runs after it, while it is read back. */
+  onSubmitted?: (index: number) => void;
+}
+
 /** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
 export class LatentDecoder {
   readonly #engine: Engine;
@@ -42,7 +50,7 @@ export class LatentDecoder {
   async decode<T extends OutputType>(
     latents: Tensor<'float32'>,
     outputType: T,
-    options: { signal?: AbortSignal | undefined; onImage?: (index: number) => void } = {},
+    options: DecodeOptions = {},
   ): Promise<OutputTypes[T][]> {
     const [images, ...rest] = latents.shape;
     const elements = rest.reduce((product, dim) => product * dim, 1);
@@ -64,7 +72,8 @@ export class LatentDecoder {
       );
       const [planes] = Object.values(outputs);
       try {
-        results.push(await this.#picture(planes!, outputType));
+        const submitted = (): void => options.onSubmitted?.(image);
+        results.push(await this.#picture(planes!, outputType, submitted));
       } finally {
         for (const tensor of Object.values(outputs)) tensor.dispose();
       }
@@ -73,7 +82,11 @@ export class LatentDecoder {
     return results;
   }
 
-  async #picture<T extends OutputType>(planes: Tensor, outputType: T): Promise<OutputTypes[T]> {
+  async #picture<T extends OutputType>(
+    planes: Tensor,
+    outputType: T,
+    submitted: () => void,
+  ): Promise<OutputTypes[T]> {
     const { buffers, device, readBack } = this.#engine;
     const [height, width] = [planes.shape[2]!, planes.shape[3]!];
     // A software adapter's memory is the CPU's anyway, and Chromium loses the device when one draws to a canvas.
@@ -90,6 +103,7 @@ export class LatentDecoder {
         { width, height, pitch, offset: 0 },
         width * height,
       );
+      submitted();
       let picture: ImageBitmap | ImageData | Blob;
       if (readsBack) {
         const bytes = await readBack.read(pixels, width * height * 4);

@@ -7,6 +7,7 @@ import mix from './mix.wgsl';
 import modelInput from './model-input.wgsl';
 import place from './place.wgsl';
 import posterior from './posterior.wgsl';
+import preview from './preview.wgsl';
 import samplerStep from './sampler-step.wgsl';
 import statistic from './statistic.wgsl';
 import toPixels from './to-pixels.wgsl';
@@ -90,6 +91,7 @@ interface Signatures {
       | 'patchSize';
   };
   weigh: { reads: 'x' | 'weights'; writes: 'y'; params: 'tokens' | 'channels' };
+  preview: { reads: 'x' | 'factors'; writes: 'y'; params: 'plane' | 'channels' };
   to_pixels: { reads: 'planes'; writes: 'pixels' | 'fault'; params: 'width' | 'height' | 'pitch' | 'offset' };
 }
 
@@ -187,6 +189,12 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
     inputs: ['x', 'weights'],
     outputs: { y: f32 },
     params: { tokens: u32, channels: u32 },
+  },
+  preview: {
+    body: preview,
+    inputs: ['x', 'factors'],
+    outputs: { y: u32 },
+    params: { plane: u32, channels: u32 },
   },
   to_pixels: {
     body: toPixels,

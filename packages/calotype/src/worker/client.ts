@@ -1,50 +1,103 @@
 import {
   CalotypeError,
   DeviceLostError,
+  DigestError,
   DisposedError,
+  FileChangedError,
   InvalidModelError,
   NumericError,
   OutOfMemoryError,
+  QuotaError,
   ShaderError,
   ShapeError,
   SourceError,
+  UnsupportedCacheError,
   UnsupportedDeviceError,
   UnsupportedOpError,
+  WeightUpdateError,
 } from '@calotype/core';
-import { Client, registerErrors } from '@calotype/scheduler';
+import {
+  Client,
+  FirstUsableLink,
+  LeaderLink,
+  registerErrors,
+  SharedWorkerLink,
+  Trace,
+  WorkerLink,
+  type Link,
+} from '@calotype/scheduler';
 import * as errors from '../errors.ts';
-import type { GenerateOptions, LoadOptions } from '../pipelines/options.ts';
+import type { LoadOptions } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
-import type { ModelInfo, PipelineService, WireSource } from './service.ts';
+import type {
+  ClientProgress,
+  EngineStats,
+  ModelInfo,
+  ModelSpec,
+  Order,
+  PipelineService,
+  SentOptions,
+  WireSource,
+} from './messages.ts';
+import { GenerationHandle } from './generation-handle.ts';
 
 // By name: the page needs the errors of core, not its engine.
 registerErrors(
   CalotypeError,
   DeviceLostError,
+  DigestError,
   DisposedError,
+  FileChangedError,
   InvalidModelError,
   NumericError,
   OutOfMemoryError,
+  QuotaError,
   ShaderError,
   ShapeError,
   SourceError,
+  UnsupportedCacheError,
   UnsupportedDeviceError,
   UnsupportedOpError,
+  WeightUpdateError,
   ...Object.values(errors),
 );
 
-export interface ClientOptions extends Omit<LoadOptions, 'engine'> {
-  /** A worker that runs this package's `gpu-worker` entry. Default: one made here. */
-  worker?: Worker;
+/**
+ * Who shares an engine:
+ * - `tabs`: all tabs of the origin, in a shared worker where those have WebGPU, else in the worker of one of them
+ * - `leader`: the same, always in the worker of one tab
+ * - `none`: nobody, this client has a worker of its own
+ */
+export type Sharing = 'tabs' | 'leader' | 'none';
+
+export interface ClientOptions extends Omit<LoadOptions, 'engine' | 'controlnet'> {
+  /** Default `tabs`. */
+  sharing?: Sharing;
+  /**
+   * Makes workers that run this package's `gpu-worker` entry, where a bundler cannot find it by itself: one at first, and
+   * another whenever the one before has ended. Not used for shared workers.
+   */
+  worker?: () => Worker;
+  /**
+   * Share of the time that the GPU may work for generations, above 0 and at most 1. Less leaves the rest to the page's own
+   * frames, and makes generations slower. Of all who share an engine the least counts. Default 1.
+   */
+  gpuShare?: number;
 }
 
 /** Options of a generation in a worker: steps report through `onProgress`, tensors stay there. */
-export type ClientGenerateOptions<T extends OutputType> = Omit<GenerateOptions<T>, 'onStep' | 'noise'>;
+export interface ClientGenerateOptions<T extends OutputType> extends SentOptions<T>, Order {
+  signal?: AbortSignal;
+  onProgress?: (progress: ClientProgress) => void;
+  /** Steps between previews of the first image, which arrive with `onProgress`. Default: none. */
+  previewEvery?: number;
+}
 
 /**
- * A text-to-image pipeline in a worker of its own, so that the page is never blocked. The same calls as
- * `TextToImagePipeline`; errors arrive as their own classes.
+ * A text-to-image pipeline in a worker, so that the page is never blocked. Any number of generations may be asked for at
+ * once: they are interleaved and batched with each other and with those of other tabs. Errors arrive as their own
+ * classes. When the device, the worker or the tab that an engine runs in is lost, generations go on on the next one.
  *
  * @example
  * using client = await TextToImageClient.fromPretrained('/models/sd-turbo/');
@@ -53,9 +106,11 @@ export type ClientGenerateOptions<T extends OutputType> = Omit<GenerateOptions<T
 export class TextToImageClient {
   readonly info: ModelInfo;
   readonly #client: Client<PipelineService>;
+  readonly #model: ModelSpec;
 
-  private constructor(client: Client<PipelineService>, info: ModelInfo) {
+  private constructor(client: Client<PipelineService>, model: ModelSpec, info: ModelInfo) {
     this.#client = client;
+    this.#model = model;
     this.info = info;
   }
 
@@ -64,41 +119,99 @@ export class TextToImageClient {
     source: WireSource | URL,
     options: ClientOptions = {},
   ): Promise<TextToImageClient> {
-    const worker =
-      options.worker ??
-      new Worker(new URL('./gpu-worker.ts', import.meta.url), { type: 'module', name: 'calotype' });
-    const client = new Client<PipelineService>(worker);
+    const { precision, warmUp, gpuShare = 1, signal, onProgress } = options;
+    if (!(gpuShare > 0 && gpuShare <= 1)) {
+      throw new errors.OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
+    }
+    const model: ModelSpec = {
+      // Relative URLs mean the page's, not the worker's.
+      source:
+        typeof source === 'string' || source instanceof URL ? new URL(source, location.href).href : source,
+      ...(precision && { precision }),
+      ...(warmUp !== undefined && { warmUp }),
+    };
+    const client = new Client<PipelineService>(linkFor(options));
+    // Until the model is there; from then on it is held as long as the client lives.
+    const loading = new AbortController();
+    const abort = (): void => loading.abort(signal!.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
     try {
-      const info = await client.call(
-        'load',
-        {
-          // Relative URLs mean the page's, not the worker's.
-          source:
-            typeof source === 'string' || source instanceof URL
-              ? new URL(source, location.href).href
-              : source,
-          ...(options.precision ? { precision: options.precision } : {}),
-          ...(options.warmUp ? { warmUp: options.warmUp } : {}),
-        },
-        { signal: options.signal, onEvent: options.onProgress },
-      );
-      return new TextToImageClient(client, info);
+      const info = await new Promise<ModelInfo>((resolve, reject) => {
+        const held = client.call(
+          'hold',
+          { model, gpuShare },
+          {
+            resumable: true,
+            signal: loading.signal,
+            onEvent: (event) => {
+              if (event.type === 'ready') resolve(event.info);
+              else onProgress?.(event.progress);
+            },
+          },
+        );
+        // Later it fails only with what generations meet too.
+        held.catch(reject);
+      });
+      return new TextToImageClient(client, model, info);
     } catch (error) {
       client.dispose();
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
     }
   }
 
-  /** Makes pictures. See `TextToImagePipeline.generate`. */
-  async generate<T extends OutputType = 'bitmap'>(
-    options: ClientGenerateOptions<T>,
-  ): Promise<GenerateResult<T>> {
-    const { signal, onProgress, ...input } = options;
-    const result = await this.#client.call('generate', input, { signal, onEvent: onProgress });
-    return result as GenerateResult<T>;
+  /**
+   * Makes pictures. See `TextToImagePipeline.generate`; with `image` see `ImageToImagePipeline`, with `maskImage` too
+   * `InpaintPipeline`.
+   *
+   * @throws what those throw; QueueFullError when too many requests wait already
+   */
+  generate<T extends OutputType = 'bitmap'>(options: ClientGenerateOptions<T>): Promise<GenerateResult<T>> {
+    return this.submit(options).result;
   }
 
-  /** Ends the worker and frees everything it held. Idempotent. */
+  /** Asks for pictures, and gives a handle to follow, reorder or cancel the request by. */
+  submit<T extends OutputType = 'bitmap'>(options: ClientGenerateOptions<T>): GenerationHandle<T> {
+    const { signal, onProgress, previewEvery, priority, deadlineMs, ...sent } = options;
+    const order: Order = {
+      ...(priority !== undefined && { priority }),
+      ...(deadlineMs !== undefined && { deadlineMs }),
+    };
+    const id = crypto.randomUUID();
+    return new GenerationHandle<T>(
+      (signal, onEvent) =>
+        this.#client.call(
+          'generate',
+          { id, model: this.#model, options: sent, order, previewEvery },
+          { signal, onEvent, resumable: true },
+        ) as Promise<GenerateResult<T>>,
+      (changes) => this.#client.call('reorder', { id, ...changes }),
+      { signal, onProgress },
+    );
+  }
+
+  /** Starts recording what the engine does, for all who share it. */
+  async startRecording(): Promise<void> {
+    await this.#client.call('record', { on: true });
+  }
+
+  /** Ends the recording. `undefined` where none was started, or the engine was lost meanwhile. */
+  async stopRecording(): Promise<Trace | undefined> {
+    const recording = await this.#client.call('record', { on: false });
+    if (!recording) return undefined;
+    const trace = new Trace(recording.start);
+    for (const span of recording.spans) trace.add(span);
+    return trace;
+  }
+
+  /** What the engine holds and does, for all who share it. */
+  stats(): Promise<EngineStats> {
+    return this.#client.call('stats', undefined);
+  }
+
+  /** Lets go of the model and the engine; generations under way reject with `WorkerCrashedError`. Idempotent. */
   dispose(): void {
     this.#client.dispose();
   }
@@ -106,4 +219,22 @@ export class TextToImageClient {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function linkFor({ sharing = 'tabs', worker }: ClientOptions): Link {
+  const own =
+    worker ??
+    ((): Worker =>
+      new Worker(new URL('./gpu-worker.ts', import.meta.url), { type: 'module', name: 'calotype' }));
+  if (sharing === 'none') return new WorkerLink(own);
+  // Only the same code can share: another version may speak another language.
+  const group = `calotype ${new URL('./gpu-worker.ts', import.meta.url).href}`;
+  const leader = (): Link => new LeaderLink(group, own);
+  if (worker || sharing === 'leader' || typeof SharedWorker === 'undefined') return leader();
+  const shared = (): Link =>
+    new SharedWorkerLink(
+      () =>
+        new SharedWorker(new URL('./gpu-worker.ts', import.meta.url), { type: 'module', name: 'calotype' }),
+    );
+  return new FirstUsableLink([shared, leader]);
 }

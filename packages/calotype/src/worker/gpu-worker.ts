@@ -1,4 +1,9 @@
 import { serve } from '@calotype/scheduler';
-import { service } from './service.ts';
+import { DiffusionEngine } from './diffusion-engine.ts';
 
-serve(service);
+const engine = new DiffusionEngine();
+
+serve(engine.service, {
+  // Some browsers have WebGPU in pages and their workers but not in shared workers.
+  isUsable: async () => Boolean(await navigator.gpu?.requestAdapter()),
+});

@@ -36,6 +36,11 @@ export class Engine {
   readonly readBack: ReadBack;
   /** Resolves when the device is lost, with what every call throws from then on. */
   readonly lost: Promise<DeviceLostError>;
+  /**
+   * Part of the time that runs with a signal may keep the GPU busy, above 0 and at most 1. Below 1 a pause follows every
+   * command buffer, so that whatever else uses the GPU (a page's frames) gets its turn.
+   */
+  gpuShare = 1;
   readonly #ownsDevice: boolean;
   /** Why nothing can run here any more. */
   #end: DeviceLostError | DisposedError | undefined;

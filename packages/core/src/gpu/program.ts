@@ -11,9 +11,6 @@ import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
 /** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
 const UNIFORM_STRIDE = 256;
 
-/** Dispatches per command buffer: the GPU starts while the rest is encoded, and stopping takes few milliseconds. */
-const SUBMITTED_DISPATCHES = 48;
-
 /** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
 export interface IslandHost {
   prepare(island: Island, engine: Engine, signal: AbortSignal | undefined): Promise<PreparedIsland>;
@@ -53,13 +50,14 @@ export class Program {
   readonly plan: Plan;
   readonly #engine: Engine;
   readonly #parts: Parts;
-  readonly #pacer = new Pacer();
+  readonly #pacer: Pacer;
   #disposed = false;
 
   private constructor(engine: Engine, plan: Plan, parts: Parts) {
     this.#engine = engine;
     this.plan = plan;
     this.#parts = parts;
+    this.#pacer = new Pacer(() => engine.gpuShare);
   }
 
   /**
@@ -115,10 +113,12 @@ export class Program {
         continue;
       }
       const { dispatches } = unit;
-      for (let at = 0; at < dispatches.length; at += SUBMITTED_DISPATCHES) {
-        this.#submit(dispatches.slice(at, at + SUBMITTED_DISPATCHES), buffers, profiler);
+      for (let at = 0; at < dispatches.length;) {
+        const part = dispatches.slice(at, at + this.#pacer.dispatches);
+        at += part.length;
+        this.#submit(part, buffers, profiler);
         if (!signal) continue;
-        this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone());
+        this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone(), part.length);
         const { wait } = this.#pacer;
         if (!wait) continue;
         await this.#engine.until(wait, signal);

@@ -8,6 +8,10 @@ export function describeEvent(event: ProgressEvent): { label: string; done?: num
     return { label: `${event.component}: ${event.stage}`, done: event.done, total: event.total };
   }
   switch (event.stage) {
+    case 'queued':
+      return { label: 'waiting' };
+    case 'restarted':
+      return { label: 'starting again' };
     case 'encode':
       return { label: 'encoding the prompt' };
     case 'denoise':

@@ -1,4 +1,4 @@
-import type { GenerateProgress, LoadProgress } from 'calotype';
+import type { ClientProgress, LoadProgress } from 'calotype';
 
 /** What the page is asked for. */
 export interface GenerateRequest {
@@ -30,7 +30,7 @@ export interface GenerateOutcome {
   decodeMs: number;
 }
 
-export type ProgressEvent = ({ phase: 'load' } & LoadProgress) | ({ phase: 'generate' } & GenerateProgress);
+export type ProgressEvent = ({ phase: 'load' } & LoadProgress) | ({ phase: 'generate' } & ClientProgress);
 
 /** Functions that the page of `generate` offers. */
 export interface GeneratePage {

@@ -1,0 +1,258 @@
+import {
+  callStage,
+  chain,
+  type Chain,
+  type Checkpoint,
+  type Stage,
+  type StageContext,
+  type StageJob,
+} from '@calotype/scheduler';
+import type { Generation, GenerationCheckpoint } from '../pipelines/generation.ts';
+import { ImageToImagePipeline, type ImageToImageOptions } from '../pipelines/image-to-image.ts';
+import { InpaintPipeline, type InpaintOptions } from '../pipelines/inpaint.ts';
+import type { GenerateResult } from '../pipelines/pipeline.ts';
+import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
+import type { OutputType, OutputTypes } from '../stages/decode-latents.ts';
+import type { Previewer } from '../stages/preview.ts';
+import type { ImageEncoder } from './image-encoder.ts';
+import type { LoadedModel } from './loaded-models.ts';
+import type { SentOptions } from './messages.ts';
+
+/** Requests that denoise at once. More share no more weights: the gain of a batch levels off before. */
+const MOST_DENOISING = 8;
+
+/** A request as the stages get it. It stays as it is: after a loss it is begun anew from it. */
+export interface GenerationRequest {
+  model: LoadedModel;
+  options: SentOptions<OutputType>;
+  previewEvery: number | undefined;
+  /** `performance.now()` of its arrival. */
+  arrived: number;
+}
+
+/** What a stage may send beside its steps. */
+export type GenerationEvent =
+  | { type: 'preview'; step: number; steps: number; image: ImageBitmap }
+  | { type: 'image'; image: number; images: number };
+
+/** A request that has been encoded. */
+class Flow implements Disposable {
+  readonly request: GenerationRequest;
+  readonly generation: Generation;
+  /** Milliseconds that each stage took. */
+  readonly took: { encode: number; denoise: number };
+
+  constructor(request: GenerationRequest, generation: Generation, encodeMs: number) {
+    this.request = request;
+    this.generation = generation;
+    this.took = { encode: encodeMs, denoise: 0 };
+  }
+
+  [Symbol.dispose](): void {
+    this.generation.dispose();
+  }
+}
+
+type Result = GenerateResult<OutputType>;
+
+/** Pictures, before they are made files. */
+interface Decoded {
+  request: GenerationRequest;
+  result: Result;
+}
+
+/** A picture's way: the model is loaded, the prompt encoded, latents denoised and decoded, the image encoded. */
+export function generationChain(images: ImageEncoder): Chain<GenerationRequest, Result> {
+  return chain(loading).to(encoding).to(denoising).to(decoding).to(imageEncoding(images));
+}
+
+const loading = callStage<GenerationRequest, GenerationRequest>({
+  name: 'load',
+  place: 'cpu',
+  capacity: 2,
+  run: async (request) => {
+    await request.model.pipeline();
+    return request;
+  },
+});
+
+const encoding = callStage<GenerationRequest, Flow>({
+  name: 'encode',
+  place: 'gpu',
+  capacity: 2,
+  run: async (request, { signal, resume }) => {
+    const started = performance.now();
+    const checkpoint = resume?.data as GenerationCheckpoint | undefined;
+    const pipeline = await request.model.pipeline();
+    const generation = await begin(pipeline, request.options, signal, checkpoint);
+    return new Flow(request, generation, performance.now() - started);
+  },
+});
+
+const denoising: Stage<Flow, Flow, DenoisingStep> = {
+  name: 'denoise',
+  place: 'gpu',
+  capacity: MOST_DENOISING,
+  maxBatch: () => MOST_DENOISING,
+  start: (flow, context) => new DenoisingStep(flow, context),
+  async step(jobs, { signal }) {
+    const [{ flow }] = jobs as [DenoisingStep];
+    const { model } = await flow.request.model.pipeline();
+    await model.denoising.step(
+      jobs.map((job) => job.flow.generation.job),
+      { signal },
+    );
+    for (const job of jobs) job.preview(model.previewer);
+  },
+};
+
+const decoding: Stage<Flow, Decoded, Decoding> = {
+  name: 'decode',
+  place: 'gpu',
+  capacity: 2,
+  start: (flow, context) => new Decoding(flow, context),
+  step: ([job]) => job!.submit(),
+};
+
+function imageEncoding(images: ImageEncoder): Stage<Decoded, Result> {
+  return callStage<Decoded, Result>({
+    name: 'image',
+    place: 'cpu',
+    capacity: 4,
+    run: async ({ result, request }, { signal }) => {
+      const finished = await images.finish(result, request.options.output ?? 'bitmap', signal);
+      const totalMs = performance.now() - request.arrived;
+      return { ...finished, timings: { ...finished.timings, totalMs } };
+    },
+  });
+}
+
+/** Begins with the pipeline that the options are for. */
+async function begin(
+  pipeline: TextToImagePipeline,
+  sent: SentOptions<OutputType>,
+  signal: AbortSignal,
+  checkpoint: GenerationCheckpoint | undefined,
+): Promise<Generation> {
+  const options = { ...sent, signal };
+  if (options.maskImage !== undefined) {
+    using inpaint = InpaintPipeline.from(pipeline);
+    return await inpaint.begin(options as InpaintOptions, checkpoint);
+  }
+  if (options.image !== undefined) {
+    using imageToImage = ImageToImagePipeline.from(pipeline);
+    return await imageToImage.begin(options as ImageToImageOptions, checkpoint);
+  }
+  return pipeline.begin(options, checkpoint);
+}
+
+class DenoisingStep implements StageJob<Flow> {
+  readonly flow: Flow;
+  readonly #context: StageContext;
+  readonly #started = performance.now();
+  #isMine = true;
+
+  constructor(flow: Flow, context: StageContext) {
+    this.flow = flow;
+    this.#context = context;
+  }
+
+  get steps(): number {
+    return this.flow.generation.job.steps;
+  }
+
+  get stepIndex(): number {
+    return this.flow.generation.job.stepIndex;
+  }
+
+  get batchKey(): string {
+    return this.flow.generation.job.batchKey;
+  }
+
+  /** Sends a preview, if it is time for one. It is computed between steps, and read while the next one runs. */
+  preview(previewer: Previewer): void {
+    const { previewEvery } = this.flow.request;
+    const { stepIndex: step, steps } = this;
+    if (!previewEvery || step % previewEvery !== 0 || step === steps) return;
+    previewer.render(this.flow.generation.job.latents).then(
+      (image) =>
+        image && this.#context.emit({ type: 'preview', step, steps, image } satisfies GenerationEvent),
+      // A lost device is met by the next step too, and more is not lost.
+      () => {},
+    );
+  }
+
+  result(): Flow {
+    this.flow.took.denoise = performance.now() - this.#started;
+    this.#isMine = false;
+    return this.flow;
+  }
+
+  async checkpoint(): Promise<Checkpoint> {
+    const data = await this.flow.generation.checkpoint();
+    return { stage: encoding.name, step: data.denoising.stepIndex, data };
+  }
+
+  dispose(): void {
+    if (this.#isMine) this.flow[Symbol.dispose]();
+  }
+}
+
+class Decoding implements StageJob<Decoded> {
+  readonly steps = 1;
+  stepIndex = 0;
+  readonly #flow: Flow;
+  readonly #context: StageContext;
+  readonly #started = performance.now();
+  #images: Promise<OutputTypes[OutputType][]> | undefined;
+
+  constructor(flow: Flow, context: StageContext) {
+    this.#flow = flow;
+    this.#context = context;
+  }
+
+  /** Resolves when all is submitted: the pictures are read back while the next step runs. */
+  async submit(): Promise<void> {
+    const { generation, request } = this.#flow;
+    const output = request.options.output ?? 'bitmap';
+    const { images } = generation.job;
+    const { signal, emit } = this.#context;
+    const decoded = (image: number): void => emit({ type: 'image', image, images } satisfies GenerationEvent);
+    decoded(0);
+    await new Promise<void>((submitted, failed) => {
+      this.#images = generation.decode(output === 'blob' ? 'bitmap' : output, {
+        signal,
+        onSubmitted: (image) => image + 1 === images && submitted(),
+        onImage: (image) => decoded(image + 1),
+      });
+      this.#images.catch(failed);
+    });
+    this.stepIndex = 1;
+  }
+
+  async result(): Promise<Decoded> {
+    const images = await this.#images!;
+    this.#images = undefined;
+    const { generation, request, took } = this.#flow;
+    const now = performance.now();
+    const timings = {
+      encodeMs: took.encode,
+      denoiseMs: took.denoise,
+      decodeMs: now - this.#started,
+      totalMs: now - request.arrived,
+    };
+    const seed = request.options.latents ? undefined : generation.seed;
+    return { request, result: { images, seed, timings } };
+  }
+
+  dispose(): void {
+    // A picture that is on its way when nobody wants it any more.
+    this.#images?.then(
+      (images) => {
+        for (const image of images) if (image instanceof ImageBitmap) image.close();
+      },
+      () => {},
+    );
+    this.#flow[Symbol.dispose]();
+  }
+}

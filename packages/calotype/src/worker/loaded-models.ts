@@ -1,0 +1,181 @@
+import { Engine } from '@calotype/core';
+import type { LoadProgress } from '../pipelines/options.ts';
+import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
+import type { ModelSpec } from './messages.ts';
+
+/** How often a device is asked for after a loss, and how long between: a GPU process takes a while to come back. */
+const ATTEMPTS = 6;
+const RETRY_MS = 250;
+
+/** One device and the models on it. */
+export class LoadedModels {
+  readonly #createEngine: () => Promise<Engine>;
+  readonly #onLoss: (error: Error) => void;
+  readonly #models = new Map<string, LoadedModel>();
+  #engine: Promise<Engine> | undefined;
+  #anonymous = 0;
+
+  /** @param onLoss called when the device is lost */
+  constructor(createEngine: () => Promise<Engine>, onLoss: (error: Error) => void) {
+    this.#createEngine = createEngine;
+    this.#onLoss = onLoss;
+  }
+
+  get size(): number {
+    return this.#models.size;
+  }
+
+  /** The engine, made when it is first needed. */
+  engine(): Promise<Engine> {
+    this.#engine ??= this.#open();
+    return this.#engine;
+  }
+
+  /** The engine, if there is one. */
+  async current(): Promise<Engine | undefined> {
+    return this.#engine?.catch(() => undefined);
+  }
+
+  /** Takes a model into use, until the result is disposed of. It is loaded when it is first asked for. */
+  use(spec: ModelSpec, onProgress?: (progress: LoadProgress) => void): ModelUse {
+    const key = this.#keyOf(spec);
+    let model = this.#models.get(key);
+    if (!model) {
+      model = new LoadedModel(spec, () => this.engine());
+      this.#models.set(key, model);
+    }
+    return new ModelUse(model, onProgress, () => {
+      if (model.users > 0) return;
+      this.#models.delete(key);
+      model.unload();
+    });
+  }
+
+  /** Makes a new engine after a loss. Models are loaded again when they are next asked for. */
+  async recover(): Promise<void> {
+    const old = this.#engine;
+    this.#engine = undefined;
+    for (const model of this.#models.values()) model.unload();
+    (await old?.catch(() => undefined))?.dispose();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.engine();
+        break;
+      } catch (error) {
+        this.#engine = undefined;
+        if (attempt === ATTEMPTS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS * attempt));
+      }
+    }
+    // What fails here is told to whoever needs the model.
+    for (const model of this.#models.values()) model.pipeline().catch(() => {});
+  }
+
+  async #open(): Promise<Engine> {
+    const engine = await this.#createEngine();
+    void engine.lost.then((error) => {
+      const isCurrent = this.#engine !== undefined;
+      void this.#engine?.then((current) => {
+        if (isCurrent && current === engine) this.#onLoss(error);
+      });
+    });
+    return engine;
+  }
+
+  #keyOf({ source, precision, warmUp }: ModelSpec): string {
+    // Folders and blobs of different tabs cannot be told to be the same.
+    const where = typeof source === 'string' ? source : `#${this.#anonymous++}`;
+    return JSON.stringify([where, precision, warmUp]);
+  }
+
+  dispose(): void {
+    for (const model of this.#models.values()) model.unload();
+    this.#models.clear();
+    void this.current().then((engine) => engine?.dispose());
+    this.#engine = undefined;
+  }
+}
+
+/** A model that is in use by somebody. */
+export class LoadedModel {
+  readonly spec: ModelSpec;
+  readonly #engine: () => Promise<Engine>;
+  readonly #listeners = new Set<(progress: LoadProgress) => void>();
+  #loading: { pipeline: Promise<TextToImagePipeline>; controller: AbortController } | undefined;
+  users = 0;
+
+  constructor(spec: ModelSpec, engine: () => Promise<Engine>) {
+    this.spec = spec;
+    this.#engine = engine;
+  }
+
+  /** The pipeline; loads the model where that was not done, or failed. */
+  pipeline(): Promise<TextToImagePipeline> {
+    if (this.#loading) return this.#loading.pipeline;
+    const controller = new AbortController();
+    const loading = { pipeline: this.#load(controller.signal), controller };
+    this.#loading = loading;
+    loading.pipeline.catch(() => {
+      if (this.#loading === loading) this.#loading = undefined;
+    });
+    return loading.pipeline;
+  }
+
+  listen(listener: (progress: LoadProgress) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Frees the model, or stops loading it. It can be loaded again. */
+  unload(): void {
+    const loading = this.#loading;
+    this.#loading = undefined;
+    loading?.controller.abort(new DOMException('Nobody wants the model any more.', 'AbortError'));
+    loading?.pipeline.then(
+      (pipeline) => pipeline.dispose(),
+      () => {},
+    );
+  }
+
+  async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
+    const { source, precision, warmUp } = this.spec;
+    const engine = await this.#engine();
+    signal.throwIfAborted();
+    return TextToImagePipeline.fromPretrained(source, {
+      engine,
+      signal,
+      ...(precision && { precision }),
+      ...(warmUp !== undefined && { warmUp }),
+      onProgress: (progress) => {
+        for (const listener of this.#listeners) listener(progress);
+      },
+    });
+  }
+}
+
+/** Somebody's use of a model. */
+export class ModelUse implements Disposable {
+  readonly model: LoadedModel;
+  readonly #release: () => void;
+  #isOpen = true;
+
+  constructor(
+    model: LoadedModel,
+    onProgress: ((progress: LoadProgress) => void) | undefined,
+    release: () => void,
+  ) {
+    this.model = model;
+    model.users++;
+    const stop = onProgress && model.listen(onProgress);
+    this.#release = () => {
+      stop?.();
+      model.users--;
+      release();
+    };
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isOpen) this.#release();
+    this.#isOpen = false;
+  }
+}

@@ -1,0 +1,117 @@
+import type { Precision } from '@calotype/core';
+import type { Job, Span } from '@calotype/scheduler';
+import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
+import type { InpaintOptions } from '../pipelines/inpaint.ts';
+import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
+import type { GenerateResult } from '../pipelines/pipeline.ts';
+import type { OutputType } from '../stages/decode-latents.ts';
+
+/** A model source that can be sent to a worker: URL, directory handle or blobs. */
+export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<string, Blob>>;
+
+/** A model and how it is loaded. Equal ones of one engine share weights. */
+export interface ModelSpec {
+  source: WireSource;
+  precision?: Precision;
+  warmUp?: LoadOptions['warmUp'];
+}
+
+/** Options that cannot be sent to a worker, or mean something else there. */
+type Unsendable =
+  | 'signal'
+  | 'onProgress'
+  | 'onStep'
+  | 'noise'
+  | 'promptEmbeds'
+  | 'negativePromptEmbeds'
+  | 'pooledPromptEmbeds'
+  | 'negativePooledPromptEmbeds';
+
+/** Options of a generation that can be sent. With `image` it is image-to-image, with `maskImage` inpainting. */
+export type SentOptions<T extends OutputType> = Omit<GenerateOptions<T>, Unsendable> &
+  Partial<Pick<ImageToImageOptions, 'image' | 'strength'> & Pick<InpaintOptions, 'maskImage'>>;
+
+/** A request's place in the order. */
+export interface Order {
+  /** Higher goes first. Default 0. */
+  priority?: number;
+  /** Milliseconds from now within which it should be done. Of requests of one priority, the most urgent goes first. */
+  deadlineMs?: number;
+}
+
+/**
+ * What happens to a request, in order: `queued` whenever its place in the queue changes, then as in a pipeline's own
+ * progress. `remainingMs` guesses the time left, from what requests have taken so far.
+ */
+export type ClientProgress =
+  | { stage: 'queued'; position: number; remainingMs?: number | undefined }
+  /** The device or the worker was lost; it goes on from its last checkpoint. */
+  | { stage: 'restarted'; reason: string }
+  | (GenerateProgress & {
+      remainingMs?: number | undefined;
+      /** What the picture will look like, a pixel for each latent. The receiver's to close. */
+      preview?: ImageBitmap;
+    });
+
+/** What the page learns of a loaded model. */
+export interface ModelInfo {
+  /** Adapter that it runs on. */
+  adapter: string;
+  precision: Precision;
+  /** Pixels along each axis that the model was trained for. */
+  defaultSize: number;
+}
+
+/** What loading reports; `ready` may come again, after a loss. */
+export type HoldEvent = { type: 'progress'; progress: LoadProgress } | { type: 'ready'; info: ModelInfo };
+
+export interface HoldInput {
+  model: ModelSpec;
+  /** See `ClientOptions.gpuShare`. */
+  gpuShare?: number | undefined;
+}
+
+export interface GenerateInput {
+  /** Name by which `reorder` finds the request. */
+  id: string;
+  model: ModelSpec;
+  options: SentOptions<OutputType>;
+  order: Order;
+  /** Steps between previews; `undefined` for none. */
+  previewEvery?: number | undefined;
+}
+
+/** What an engine holds and does. */
+export interface EngineStats {
+  /** Requests that have not settled. */
+  requests: number;
+  /** Those of them that have left the queue. */
+  active: number;
+  /** Models loaded or being loaded. */
+  models: number;
+  /** Bytes of GPU memory in use, weights included. */
+  gpuBytes: number;
+  /** Buffers in use. */
+  gpuBuffers: number;
+  /** Where the engine runs. */
+  thread: 'shared-worker' | 'worker' | 'page';
+}
+
+/** What was recorded, on the engine's clock. */
+export interface Recording {
+  spans: Span[];
+  /** When it began. */
+  start: number;
+}
+
+/** The jobs of the thread that owns the GPU. */
+// A type, not an interface: only those fit the index signature of `Service`.
+export type PipelineService = {
+  /** Loads a model and keeps it until the job is aborted. */
+  hold: Job<HoldInput, void, HoldEvent>;
+  generate: Job<GenerateInput, GenerateResult<OutputType>, ClientProgress>;
+  reorder: Job<{ id: string } & Order, void>;
+  /** Starts recording, or ends it and gives what was recorded. */
+  record: Job<{ on: boolean }, Recording | undefined>;
+  stats: Job<undefined, EngineStats>;
+};

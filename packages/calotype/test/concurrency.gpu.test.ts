@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TextToImageClient, type ClientGenerateOptions, type ClientProgress } from '../src/index.ts';
+
+let client: TextToImageClient;
+
+beforeAll(async () => {
+  client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
+    precision: 'f32',
+    warmUp: { width: 64, height: 64 },
+    sharing: 'none',
+  });
+}, 60_000);
+
+afterAll(() => client?.dispose());
+
+type Options = ClientGenerateOptions<'imageData'>;
+
+/** Eight requests that differ in all that a batch may. */
+const requests: Options[] = [
+  { prompt: 'a cat', seed: 1, numInferenceSteps: 4, sampler: 'euler-ancestral' },
+  { prompt: 'a dog', seed: 2, numInferenceSteps: 6, guidanceScale: 1, sampler: 'dpm++-2m' },
+  { prompt: 'a red apple', seed: 3, numInferenceSteps: 3, sampler: 'ddim', guidanceScale: 3 },
+  { prompt: 'a boat', seed: 4, numInferenceSteps: 5, sampler: 'unipc' },
+  { prompt: 'a cat', seed: 5, numInferenceSteps: 4, sampler: 'euler' },
+  { prompt: 'a house', seed: 6, numInferenceSteps: 6, guidanceScale: 2 },
+  { prompt: 'the sea', seed: 7, numInferenceSteps: 3, sampler: 'euler-ancestral' },
+  { prompt: '', seed: 8, numInferenceSteps: 4, sampler: 'heun' },
+].map((options) => ({ ...options, width: 64, height: 64, output: 'imageData' }));
+
+test('eight requests at once give the pictures that each gives alone', async () => {
+  const alone: ImageData[] = [];
+  for (const options of requests) alone.push((await client.generate(options)).images[0]!);
+  await client.startRecording();
+  const together = await Promise.all(requests.map((options) => client.generate(options)));
+  const trace = await client.stopRecording();
+  for (const [i, { images }] of together.entries()) {
+    let worst = 0;
+    images[0]!.data.forEach((value, at) => (worst = Math.max(worst, Math.abs(value - alone[i]!.data[at]!))));
+    // Latents that differ by 1e-5 may round to another neighbour.
+    expect(worst).toBeLessThanOrEqual(1);
+  }
+  const shared = trace!.spans.filter(
+    ({ track, name, args }) =>
+      track === 'gpu' && name === 'denoise' && (args!['requests'] as number[]).length > 1,
+  );
+  expect(shared.length).toBeGreaterThan(0);
+  expect(trace!.gpuIdleShare).toBeLessThan(0.05);
+  const { traceEvents } = trace!.toChromeTrace();
+  expect(traceEvents.filter(({ ph, name }) => ph === 'X' && name === 'request').length).toBe(8);
+});
+
+test('a request tells of its place, its steps, previews and the time left, as events and by iteration', async () => {
+  const options = { ...requests[0]!, numInferenceSteps: 6, previewEvery: 2 };
+  const blocking = client.generate({ ...options, numInferenceSteps: 3 });
+  const heard: ClientProgress[] = [];
+  const handle = client.submit({ ...options, onProgress: (progress) => heard.push(progress) });
+  const seen: ClientProgress[] = [];
+  for await (const progress of handle) seen.push(progress);
+  await Promise.all([blocking, handle.result]);
+  expect(seen).toEqual(heard);
+  expect(seen.filter(({ stage }) => stage === 'encode').length).toBe(1);
+  const denoising = seen.filter((progress) => progress.stage === 'denoise');
+  const previews = denoising.filter(({ preview }) => preview);
+  expect(denoising.filter(({ preview }) => !preview).map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(previews.map(({ step }) => step)).toEqual([2, 4]);
+  expect([previews[0]!.preview!.width, previews[0]!.preview!.height]).toEqual([8, 8]);
+  expect(denoising.some(({ remainingMs }) => remainingMs! > 0)).toBe(true);
+  for (const { preview } of previews) preview!.close();
+});
+
+test('a cancelled request settles at once; what it held is free when the next has run', async () => {
+  const options: Options = { ...requests[0]!, numInferenceSteps: 40 };
+  await client.generate(requests[0]!);
+  const before = await client.stats();
+  const handle = client.submit(options);
+  const reason = new DOMException('enough', 'AbortError');
+  let cancelled = 0;
+  for await (const progress of handle) {
+    if (progress.stage !== 'denoise' || progress.step < 3) continue;
+    cancelled = performance.now();
+    handle.cancel(reason);
+    break;
+  }
+  await expect(handle.result).rejects.toBe(reason);
+  expect(performance.now() - cancelled).toBeLessThan(50);
+  await client.generate(requests[0]!);
+  expect(await client.stats()).toEqual(before);
+});
+
+test('errors arrive as their own classes, and the client stays usable', async () => {
+  const bad = client.generate({ ...requests[0]!, width: 63 });
+  await expect(bad).rejects.toMatchObject({ name: 'OptionError', option: 'width' });
+  const { images } = await client.generate({ ...requests[0]!, output: 'blob' });
+  expect(images[0]!.type).toBe('image/png');
+});
