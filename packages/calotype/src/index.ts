@@ -14,6 +14,7 @@ export type {
   PromptOptions,
   StepState,
   Timings,
+  WeightsOption,
 } from './pipelines/options.ts';
 export {
   interpolateEmbeddings,

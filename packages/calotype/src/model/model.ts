@@ -1,10 +1,17 @@
-import { createSession, DisposedError, Engine, type Session, type SessionOptions } from '@calotype/core';
+import {
+  createSession,
+  DisposedError,
+  Engine,
+  type Session,
+  type SessionOptions,
+  type WeightFormat,
+} from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import { withSkippedLayers } from '../families/clip-layers.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import { LoraSet, type LoraComponent } from '../lora/index.ts';
 import type { EncodeContext } from '../families/family.ts';
-import type { LoadOptions } from '../pipelines/options.ts';
+import type { LoadOptions, WeightsOption } from '../pipelines/options.ts';
 import { ControlNet } from '../stages/control.ts';
 import { LatentDecoder } from '../stages/decode-latents.ts';
 import { Denoiser } from '../stages/denoise.ts';
@@ -208,12 +215,13 @@ class GraphLoader {
     component: string,
     rewrite?: Rewrite,
   ): Promise<Session> {
-    const { precision, signal, onProgress } = this.#options;
+    const { precision, weights, signal, onProgress } = this.#options;
     const session = await createSession(
       { store, path },
       {
         engine: this.#engine,
         stableInputs,
+        weights: formatOf(weights, component),
         ...(rewrite ? { rewrite } : {}),
         ...(precision ? { precision } : {}),
         ...(signal ? { signal } : {}),
@@ -223,6 +231,12 @@ class GraphLoader {
     this.sessions.push(session);
     return session;
   }
+}
+
+/** The decoder's errors are seen as they are, and its weights are few: one format for all spares it. */
+function formatOf(weights: WeightsOption = 'as-stored', component: string): WeightFormat {
+  if (typeof weights !== 'string') return weights[component] ?? 'as-stored';
+  return component.startsWith('vae_') && weights.startsWith('int') ? 'f16' : weights;
 }
 
 async function maxTokens(

@@ -1,4 +1,4 @@
-import type { Engine, Precision, Tensor } from '@calotype/core';
+import type { Engine, Precision, Tensor, WeightFormat } from '@calotype/core';
 import type { ModelSource } from '../model/folder.ts';
 import type { SchedulerConfig } from '../samplers/index.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
@@ -14,11 +14,20 @@ export interface LoadProgress {
   total: number;
 }
 
+/** A format for all components, or by the component's folder. */
+export type WeightsOption = WeightFormat | Readonly<Record<string, WeightFormat>>;
+
 export interface LoadOptions {
   /** Engine to run on. Without one the model makes its own and disposes of it. */
   engine?: Engine;
   /** See `EngineOptions.precision`. */
   precision?: Precision;
+  /**
+   * What to make of float weights while they load: `int8` and `int4` take a half and a quarter of float16's memory, `f16`
+   * half of float32's (docs/quantization.md). One for all components, of which `vae_encoder` and `vae_decoder` then stay
+   * float16 at least; or by component, `{ unet: 'int4', text_encoder: 'int8' }`. `as-stored` by default.
+   */
+  weights?: WeightsOption;
   /** Folder of a ControlNet (its `model.onnx`), where the model's own folder has none in `controlnet/`. */
   controlnet?: ModelSource;
   /**

@@ -119,7 +119,7 @@ export class TextToImageClient {
     source: WireSource | URL,
     options: ClientOptions = {},
   ): Promise<TextToImageClient> {
-    const { precision, warmUp, gpuShare = 1, signal, onProgress } = options;
+    const { precision, weights, warmUp, gpuShare = 1, signal, onProgress } = options;
     if (!(gpuShare > 0 && gpuShare <= 1)) {
       throw new errors.OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
     }
@@ -128,6 +128,7 @@ export class TextToImageClient {
       source:
         typeof source === 'string' || source instanceof URL ? new URL(source, location.href).href : source,
       ...(precision && { precision }),
+      ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
     };
     const client = new Client<PipelineService>(linkFor(options));

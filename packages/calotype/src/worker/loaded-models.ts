@@ -82,10 +82,10 @@ export class LoadedModels {
     return engine;
   }
 
-  #keyOf({ source, precision, warmUp }: ModelSpec): string {
+  #keyOf({ source, precision, weights, warmUp }: ModelSpec): string {
     // Folders and blobs of different tabs cannot be told to be the same.
     const where = typeof source === 'string' ? source : `#${this.#anonymous++}`;
-    return JSON.stringify([where, precision, warmUp]);
+    return JSON.stringify([where, precision, weights, warmUp]);
   }
 
   dispose(): void {
@@ -138,13 +138,14 @@ export class LoadedModel {
   }
 
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
-    const { source, precision, warmUp } = this.spec;
+    const { source, precision, weights, warmUp } = this.spec;
     const engine = await this.#engine();
     signal.throwIfAborted();
     return TextToImagePipeline.fromPretrained(source, {
       engine,
       signal,
       ...(precision && { precision }),
+      ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
       onProgress: (progress) => {
         for (const listener of this.#listeners) listener(progress);

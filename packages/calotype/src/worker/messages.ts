@@ -13,6 +13,7 @@ export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<st
 export interface ModelSpec {
   source: WireSource;
   precision?: Precision;
+  weights?: LoadOptions['weights'];
   warmUp?: LoadOptions['warmUp'];
 }
 
