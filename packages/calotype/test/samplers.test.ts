@@ -159,6 +159,15 @@ describe('flow shift', () => {
     expect([...plan.timesteps]).toEqual([1000, 750, 500, 250]);
   });
 
+  test('custom timesteps reach the model as given, their levels shifted', () => {
+    const plan = createSampler('flow-euler', { shift: 3 }).plan({ timesteps: [800, 400] });
+    expect([...plan.timesteps]).toEqual([800, 400]);
+    expect(plan.sigmas![0]).toBeCloseTo((3 * 0.8) / (1 + 2 * 0.8), 6);
+    expect(() => createSampler('flow-euler', {}).plan({ timesteps: [800, 400], sigmas: [1] })).toThrow(
+      'match',
+    );
+  });
+
   test('stochastic sampling draws at every step', () => {
     const plan = createSampler('flow-euler', { stochastic_sampling: true }).plan({ numInferenceSteps: 3 });
     expect(plan.noiseDraws).toBe(3);

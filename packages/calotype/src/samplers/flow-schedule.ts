@@ -30,8 +30,10 @@ export function flowSchedule(config: ConfigReader, steps: number, options: Sampl
     sigmas = placeSigmas(spacing, sigmas[0]!, sigmas[sigmas.length - 1]!, sigmas.length);
   const inverted = config.boolean('invert_sigmas', false);
   const final = sigmas.map((sigma) => (inverted ? fround(1 - fround(sigma)) : fround(sigma)));
+  // Timesteps of the caller's reach the model as they are; only the levels are shifted.
+  const given = inverted ? undefined : options.timesteps;
   return {
-    timesteps: final.map((sigma) => fround(sigma * trainSteps)),
+    timesteps: given ? Float64Array.from(given, fround) : final.map((sigma) => fround(sigma * trainSteps)),
     sigmas: Float64Array.of(...final, inverted ? 1 : 0),
   };
 }

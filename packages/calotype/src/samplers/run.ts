@@ -29,6 +29,12 @@ export function resolveRun(
   }
   const sigmaCount =
     options.sigmas === undefined ? undefined : options.sigmas.length - (accepts.sigmasIncludeLast ? 1 : 0);
+  if (options.timesteps && sigmaCount !== undefined && sigmaCount !== options.timesteps.length) {
+    config.fail(
+      'sigmas',
+      `${sigmaCount} levels do not match the ${options.timesteps.length} timesteps given.`,
+    );
+  }
   const steps = options.timesteps?.length ?? sigmaCount ?? options.numInferenceSteps;
   if (steps === undefined) config.fail('numInferenceSteps', 'is missing.');
   if (!Number.isInteger(steps) || steps < 1)
