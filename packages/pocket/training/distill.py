@@ -15,35 +15,52 @@ import random
 import torch
 
 from pocket.feed import ComposedPictures, Feed, LatentFeed, Ring
-from pocket.flow import WINDOWS, Denoiser, guided_velocity, integrate, mix, pseudo_huber, window_start
-from pocket.quantise import rounded_state
-from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
-from train_teacher import load_vae
+from pocket.flow import WINDOWS, Denoiser, guided_velocity, mix, pseudo_huber, window_start
+from pocket.models.vae import load_vae
+from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save, wait_for
+from pocket.sheets import preview
 
 TEACHER_STEPS = 4  # Euler steps within a window
-OWN_STARTS = 0.5  # share of batches that start where the student itself arrives
-AT_WINDOW_START = 0.7  # share of samples trained exactly where four-step sampling calls the model
+OWN_STARTS = 0.6  # share of batches that start where the student itself arrives
+AT_WINDOW_START = 0.8  # share of samples trained exactly where four-step sampling calls the model
 
 
 class PairMaker:
     """Makes (start, end, window, ids) from latents with the teacher, and from noise with teacher and student."""
 
-    def __init__(self, teacher, student, empty, guidance, devices):
-        self.teacher, self.student, self.empty, self.guidance, self.devices = teacher, student, empty, guidance, devices
+    def __init__(self, teacher, student, empty, guidance, devices, batch, latent_shape):
+        self.devices = devices
+        self.x = torch.zeros((batch, *latent_shape), device=devices.device)
+        self.t = torch.ones(batch, device=devices.device)
+        self.ids = torch.zeros((batch, len(empty)), dtype=torch.long, device=devices.device)
+
+        @torch.no_grad()
+        def advance(velocity, duration):
+            self.x.sub_(velocity(), alpha=duration)
+            self.t.sub_(duration)
+
+        by_student = lambda: student(self.x, self.t, self.ids)
+        by_teacher = lambda: guided_velocity(teacher, self.x, self.t, self.ids, empty, guidance)
+        self.student_step = devices.record(lambda: advance(by_student, 1 / WINDOWS))
+        self.teacher_step = devices.record(lambda: advance(by_teacher, 1 / WINDOWS / TEACHER_STEPS))
 
     @torch.no_grad()
     def make(self, pictures, ids, window, own):
         """`own` starts where the student arrives from noise; otherwise the start is a noised picture."""
-        begin, end = window_start(window), window_start(window + 1)
-        start = torch.randn_like(pictures)
-        with self.devices.autocast():
-            if own:
-                start = integrate(lambda x, t: self.student(x, t, ids).float(), start, 1.0, begin, window)
-            else:
-                start = mix(pictures, start, torch.full((len(pictures),), begin, device=start.device))
-            finish = integrate(lambda x, t: guided_velocity(self.teacher, x, t, ids, self.empty, self.guidance), start, begin, end, TEACHER_STEPS)
+        begin = window_start(window)
+        noise = torch.randn_like(pictures)
+        self.ids.copy_(ids)
+        self.x.copy_(noise if own else mix(pictures, noise, torch.full((len(pictures),), begin, device=noise.device)))
+        if own:
+            self.t.fill_(1.0)
+            for _ in range(window):
+                self.student_step()
+        self.t.fill_(begin)
+        start = self.x.half()
+        for _ in range(TEACHER_STEPS):
+            self.teacher_step()
         windows = torch.full((len(start),), window, device=start.device, dtype=torch.int16)
-        return start.half(), finish.half(), windows, ids.short()
+        return start, self.x.half(), windows, ids.short()
 
 
 def training_points(pairs, device):
@@ -53,7 +70,7 @@ def training_points(pairs, device):
     along = torch.rand(len(start), device=device) * (torch.rand(len(start), device=device) > AT_WINDOW_START)
     x = torch.lerp(start, finish, along.view(-1, 1, 1, 1))
     t = 1 - (windows.float() + along) / WINDOWS
-    return x.contiguous(memory_format=torch.channels_last), t, ids.long(), (start - finish) * WINDOWS
+    return x, t, ids.long(), (start - finish) * WINDOWS
 
 
 def main():
@@ -61,70 +78,69 @@ def main():
     parser.add_argument("--pack", required=True)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--vae", required=True)
-    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--teacher", required=True, help="waited for if it is not there yet")
     parser.add_argument("--student", help="student weights to go on from; the teacher's by default")
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps-per-pairs", type=int, default=3, help="training steps for each batch of new pairs")
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--ring", type=int, default=100000)
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--ring", type=int, default=24000, help="pairs kept: the oldest were made with an older student")
+    parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--quantised-share", type=float, default=0.35, help="share of the time, at the end, with quantised weights")
+    parser.add_argument("--quantised-share", type=float, default=0.4, help="share of the time, at the end, with quantised weights")
     parser.add_argument("--seed", type=int, default=301)
-    parser.add_argument("--compile", action="store_true", help="worth its minutes in long runs only")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     dataset = ComposedPictures(options.pack, options.tokenizer, seed)
     feed = Feed(dataset, options.workers)
-    devices = Devices(options.compile)
-    feed.start(devices.device)
+    devices = Devices()
     torch.manual_seed(seed)
     empty = torch.tensor(dataset.tokenizer.encode(""), device=devices.device)
+    teacher = devices.place(load_weights(Denoiser(), load(wait_for(options.teacher)))).eval().requires_grad_(False)
+    student = devices.place(load_weights(Denoiser(), load(options.student or options.teacher)))
     vae = load_vae(options.vae, devices)
-    build = lambda path: load_weights(Denoiser(), load(path)).to(devices.device, memory_format=torch.channels_last)
-    teacher, student = build(options.teacher).eval().requires_grad_(False), build(options.student or options.teacher)
     optimiser = Optimiser(student, devices)
-    predict = devices.compile(student)
-    maker = PairMaker(devices.compile(teacher), predict, empty, options.guidance, devices)
-    latents = LatentFeed(feed, vae, devices, options.ring, options.batch * 4)
-    ring = Ring(options.ring, maker.make(*latents.sample(options.batch), window=1, own=True), devices.device)
+    latents = LatentFeed(vae, devices, 8 * options.ring, vae.config["sample_size"], len(empty))
+    latent = latents.ring.parts[0][0]
+    maker = PairMaker(teacher, student, empty, options.guidance, devices, options.batch, latent.shape)
+    ring = Ring(options.ring, [latent, latent, torch.zeros((), dtype=torch.int16), latents.ring.parts[1][0]], devices.device)
+
+    def forward_backward():
+        x, t, ids, target = training_points(ring.sample(options.batch), devices.device)
+        loss = pseudo_huber(student(x, t, ids) - target)
+        optimiser.backward(loss)
+        return loss.detach()
 
     def add_pairs():
         window = rng.randrange(WINDOWS)
         ring.add(maker.make(*latents.sample(options.batch), window, own=rng.random() < OWN_STARTS))
 
-    def forward_backward():
-        x, t, ids, target = training_points(ring.sample(options.batch), devices.device)
-        optimiser.zero()
-        with devices.autocast():
-            velocity = predict(x, t, ids)
-        loss = pseudo_huber(velocity.float() - target)
-        loss.backward()
-        return loss.detach()
-
+    forward_backward = devices.record(forward_backward)
+    latents.start(feed.start(devices.device), options.batch * 8)
     rng = random.Random(0)  # the same windows on every process, so that none waits for another
-    add_pairs()
-    devices.first_alone(forward_backward)
+    for _ in range(8):
+        add_pairs()
     devices.log("ready")
     schedule, total = Schedule(devices, options.minutes), 0.0
     while schedule.advance():
-        if optimiser.transform is None and schedule.fraction > 1 - options.quantised_share:
-            optimiser.transform = rounded_state
+        if not optimiser.quantised and schedule.fraction > 1 - options.quantised_share:
+            optimiser.quantised = True
             devices.log(f"step {schedule.step}: weights quantised from here on")
         if schedule.step % options.steps_per_pairs == 0:
-            latents.absorb()
+            latents.absorb(4000 + schedule.step / options.steps_per_pairs * options.batch)
             add_pairs()
         total += forward_backward()
-        optimiser.step(schedule.cosine(options.rate, warmup_steps=100))
-        if schedule.step % 200 == 0:
-            devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {total.item() / 200:.4f} pairs {ring.seen}")
+        optimiser.step(schedule.trapezoid(options.rate, warmup_steps=100, decay_share=0.6))
+        if schedule.step % 500 == 0:
+            devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {total.item() / 500:.4f} pairs {ring.seen}")
             total = 0.0
     devices.log(f"{schedule.step} steps of {options.batch * devices.world}, {ring.seen * devices.world} pairs")
     if devices.rank == 0:
         save(optimiser.average_state(), options.out)
+        optimiser.publish(optimiser.ema)
+        preview(student, vae, dataset.tokenizer, options.out.replace(".pt", ".jpg"), steps=WINDOWS)
     devices.close()
 
 

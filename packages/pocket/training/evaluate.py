@@ -33,7 +33,7 @@ REAL_FAMILIES = {
 def build(options, variant, device):
     choice = VARIANTS[variant]
     paths = [os.path.join(options.runs, name) for name in (choice["weights"], "vae.pt")]
-    generator = Generator(*paths, options.tokenizer, device, choice["quantised"])
+    generator = Generator(*paths, options.tokenizer, device, choice["quantised"], fast=variant == "teacher")
     guidance = options.guidance if variant == "teacher" else 1.0
     return lambda prompts, seeds: generator(prompts, seeds, choice["steps"], guidance)
 

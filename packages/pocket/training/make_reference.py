@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import save_file
 
-from pocket.generate import fixed_noise
+from pocket.flow import fixed_noise
 from pocket.tokenizer import Tokenizer
 
 PROMPTS = [("a fox wearing a crown", 11), ("a blue mushroom on a yellow background", 12)]

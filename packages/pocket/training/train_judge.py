@@ -10,6 +10,8 @@ import argparse
 
 import torch
 
+from pocket.compose.labels import COLUMNS
+from pocket.compose.scenes import SIZE
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.judge import Judge, judge_loss
 from pocket.runtime import Devices, Optimiser, Schedule, save
@@ -31,12 +33,19 @@ def main():
     dataset = ComposedPictures(options.pack, options.tokenizer, options.seed, train=False)
     feed = Feed(dataset, options.workers)
     devices = Devices()
-    feed.start(devices.device)
     torch.manual_seed(options.seed)
-    judge = Judge(len(dataset.pack.concepts)).to(devices.device, memory_format=torch.channels_last)
+    judge = devices.place(Judge(len(dataset.pack.concepts)))
     optimiser = Optimiser(judge, devices, max_decay=0.998)
-    pictures, _, labels = feed.next()
-    ring = Ring(options.ring, [pictures, labels], devices.device)
+    ring = Ring(options.ring, [torch.zeros((SIZE, SIZE, 3), dtype=torch.uint8), torch.zeros(len(COLUMNS), dtype=torch.int16)], devices.device)
+
+    def forward_backward():
+        pictures, labels = ring.sample(options.batch)
+        loss, accuracy = judge_loss(judge(to_model_range(pictures)), labels.long())
+        optimiser.backward(loss)
+        return loss.detach(), accuracy
+
+    forward_backward = devices.record(forward_backward)
+    feed.start(devices.device)
     while ring.filled < options.batch * 8:
         pictures, _, labels = feed.next()
         ring.add([pictures, labels])
@@ -44,19 +53,12 @@ def main():
     while schedule.advance():
         for pictures, _, labels in feed.ready():
             ring.add([pictures, labels])
-        pictures, labels = ring.sample(options.batch)
-        optimiser.zero()
-        with devices.autocast():
-            outputs = judge(to_model_range(pictures))
-        loss, accuracy = judge_loss(outputs, labels.long())
-        loss.backward()
+        loss, accuracy = forward_backward()
         optimiser.step(schedule.cosine(options.rate))
-        if schedule.step % 200 == 1:
+        if schedule.step % 500 == 1:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.3f} concept {accuracy.item():.3f} composed {ring.seen}")
     devices.log(f"{schedule.step} steps of {options.batch}")
-    optimiser.publish(optimiser.ema)
-    judge.eval()
-    save({"concepts": len(dataset.pack.concepts), "weights": {k: v.half().cpu() if v.is_floating_point() else v.cpu() for k, v in judge.state_dict().items()}}, options.out)
+    save({"concepts": len(dataset.pack.concepts), "weights": optimiser.average_state()}, options.out)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.models.vae import VAE_CONFIG, AutoencoderKL
 from pocket.quantise import rounded_state
-from pocket.runtime import Devices, Optimiser, Schedule, process_rank, save
+from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 
 KL_WEIGHT = 2e-3
 
@@ -38,10 +38,11 @@ class VaeLoss(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, pictures, noise):
-        mean, log_variance = self.vae.moments(pictures)
-        mean, log_variance = mean.float(), log_variance.float()
-        out = self.vae.decode_raw(mean + (0.5 * log_variance).exp() * noise).float()
+    def forward(self, pictures):
+        inputs = pictures.to(self.vae.quant_conv.weight.dtype)
+        mean, log_variance = (part.float() for part in self.vae.moments(inputs))
+        latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        out = self.vae.decode_raw(latents.to(inputs.dtype)).float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         error = out - pictures
         loss = error.abs().mean() + 2 * error.square().mean() + laplacian_loss(out, pictures) + KL_WEIGHT * kl
@@ -58,8 +59,7 @@ def measure_latents(vae, ring, devices, batches=16):
     """Shift and scale that bring the latents to zero mean and unit variance."""
     moments = torch.zeros(2, device=devices.device, dtype=torch.float64)
     for _ in range(batches):
-        with devices.autocast():
-            mean = vae.moments(to_model_range(ring.sample(32)[0]))[0].double()
+        mean = vae.moments(to_model_range(ring.sample(32)[0]).to(devices.dtype))[0].double()
         moments += torch.stack([mean.mean(), mean.square().mean()]) / batches
     mean, square = devices.average(moments).tolist()
     return mean, (square - mean * mean) ** -0.5
@@ -94,33 +94,32 @@ def main():
     parser.add_argument("--ring", type=int, default=60000)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="worth its minutes in long runs only")
+    parser.add_argument("--resume", help="weights to start from")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     feed = Feed(ComposedPictures(options.pack, options.tokenizer, seed), options.workers)
-    devices = Devices(options.compile)
-    feed.start(devices.device)
+    devices = Devices()
     torch.manual_seed(seed)
-    vae = AutoencoderKL().to(devices.device, memory_format=torch.channels_last)
-    optimiser = Optimiser(vae, devices)
-    step = devices.compile(VaeLoss(vae))
-    held_out = feed.next()[0]
-    ring = Ring(options.ring, [held_out], devices.device)
-    while ring.filled < options.batch * 4:
-        ring.add(feed.next()[:1])
-    size = held_out.shape[1] // 8
-    latent_shape = (options.batch, VAE_CONFIG["latent_channels"], size, size)
+    vae = AutoencoderKL()
+    if options.resume:
+        saved = load(options.resume)
+        load_weights(vae, saved["weights"])
+    vae = devices.place(vae)
+    optimiser, loss_of = Optimiser(vae, devices), VaeLoss(vae)
+    size = VAE_CONFIG["sample_size"]
+    ring = Ring(options.ring, [torch.zeros((size, size, 3), dtype=torch.uint8)], devices.device)
 
     def forward_backward():
-        pictures = to_model_range(ring.sample(options.batch)[0])
-        optimiser.zero()
-        with devices.autocast():
-            losses = step(pictures, torch.randn(latent_shape, device=devices.device))
-        losses[0].backward()
-        return losses
+        losses = loss_of(to_model_range(ring.sample(options.batch)[0]))
+        optimiser.backward(losses[0])
+        return [loss.detach() for loss in losses]
 
-    devices.first_alone(forward_backward)
+    forward_backward = devices.record(forward_backward)
+    feed.start(devices.device)
+    held_out = feed.next()[0]
+    while ring.filled < options.batch * 8:
+        ring.add(feed.next()[:1])
     devices.log("ready")
     schedule = Schedule(devices, options.minutes)
     while schedule.advance():
@@ -128,12 +127,12 @@ def main():
             ring.add(batch[:1])
         loss, error, kl = forward_backward()
         optimiser.step(schedule.cosine(options.rate))
-        if schedule.step % 100 == 1:
+        if schedule.step % 200 == 1:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.4f} psnr {psnr(error).item():.2f} kl {kl.item():.2f} composed {ring.seen}")
     optimiser.publish(optimiser.ema)
     shift, scale = measure_latents(vae, ring, devices)
     config = {**VAE_CONFIG, "shift_factor": round(shift, 5), "scaling_factor": round(scale, 5)}
-    devices.log(f"{schedule.step} steps, shift {shift:.4f}, scale {scale:.4f}")
+    devices.log(f"{schedule.step} steps of {options.batch * devices.world}, shift {shift:.4f}, scale {scale:.4f}")
     if devices.rank == 0:
         state = optimiser.average_state()
         save({"config": config, "weights": state}, options.out)

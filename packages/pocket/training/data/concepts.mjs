@@ -33,6 +33,7 @@ function samplingWeight(group, subgroup, name) {
   if (subgroup === 'time') return 0.2
   if (group === 'people-body') return /^(man|woman) /.test(name) ? 0.12 : 0.35
   if (group === 'smileys-emotion') return 0.7
+  if (group === 'objects') return 0.7
   return group === 'animals-nature' || group === 'food-drink' ? 1.5 : 1.1
 }
 

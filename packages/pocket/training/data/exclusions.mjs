@@ -26,13 +26,17 @@ const EXCLUDED_NAMES = [
   'coffin', 'funeral urn', 'headstone',
   // national and political signs
   'statue of liberty', 'tokyo tower', 'mount fuji', 'map of japan', 'world map', 'fleur-de-lis', 'raised fist', 'ballot box',
-  'flag', 'guard', 'classical building', 'maple leaf', 'kimono', 'japanese castle', 'sari', 'peace symbol', 'hand: ',
+  'flag', 'banknote', 'with yen', 'trident', 'red envelope', 'carp streamer', 'shamrock', 'lotus position', 'guard', 'classical building', 'maple leaf', 'kimono', 'japanese castle', 'sari', 'peace symbol', 'hand: ',
   // words that no caption can carry well
-  'breast-feeding', 'mx ', 'busts in silhouette', 'bust in silhouette', 'speaking head', 'squared', 'input ', 'identification card', 'love hotel', 'drop of blood', 'postal horn', 'japanese post office',
+  'vulcan salute', 'feeding baby', 'pregnant', "o'clock", 'medium square', 'medium-small square', 'small square', 'button', 'small orange', 'small blue',
+  'wards hand', 'wards pushing hand', 'bell with slash', 'speaker low', 'speaker medium', 'muted speaker', 'breast-feeding', 'mx ', 'busts in silhouette', 'bust in silhouette', 'speaking head', 'squared', 'input ', 'identification card', 'love hotel', 'drop of blood', 'postal horn', 'japanese post office',
 ]
 
+/** Twins of a "person ..." concept that only swap the gender; roles and fantasy figures keep theirs. */
+const GENDERED_TWIN = /^(man|men|woman|women) (frowning|pouting|gesturing|tipping|raising|bowing|facepalming|shrugging|getting|walking|standing|kneeling|with white cane|in motorized|in manual|running|with bunny|in steamy|climbing|golfing|surfing|rowing|swimming|bouncing|lifting|biking|mountain|cartwheeling|wrestling|playing|juggling)/
+
 export function isExcludedByName(name) {
-  return EXCLUDED_NAMES.some((part) => name.includes(part))
+  return EXCLUDED_NAMES.some((part) => name.includes(part)) || GENDERED_TWIN.test(name)
 }
 
 /** Keywords that mislead as captions: too wide, slang, or owned by another concept. */

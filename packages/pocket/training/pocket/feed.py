@@ -34,7 +34,7 @@ class Feed:
     """
 
     def __init__(self, dataset, workers, depth=24):
-        loader = DataLoader(dataset, batch_size=None, num_workers=workers, in_order=not workers, prefetch_factor=2 if workers else None)
+        loader = DataLoader(dataset, batch_size=None, num_workers=workers, in_order=not workers, prefetch_factor=3 if workers else None)
         self.batches = iter(loader)
         self.queue = queue.Queue(depth)
         self.device = None
@@ -45,8 +45,13 @@ class Feed:
         return self
 
     def _collect(self):
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
         for batch in self.batches:
             self.queue.put([part.pin_memory() for part in batch] if self.device.type == "cuda" else batch)
+
+    def waiting(self):
+        return self.queue.qsize()
 
     def next(self):
         return [part.to(self.device, non_blocking=True) for part in self.queue.get()]
@@ -59,11 +64,12 @@ class Feed:
 
 
 class Ring:
-    """Fixed-size store of samples on the device, overwritten oldest first."""
+    """Fixed-size store of samples on the device, overwritten oldest first; `like` gives the parts' shapes and dtypes by one sample each."""
 
     def __init__(self, capacity, like, device):
-        self.parts = [torch.empty((capacity, *part.shape[1:]), dtype=part.dtype, device=device) for part in like]
+        self.parts = [torch.zeros((capacity, *part.shape), dtype=part.dtype, device=device) for part in like]
         self.capacity, self.position, self.filled, self.seen = capacity, 0, 0, 0
+        self.bound = torch.ones((), dtype=torch.float64, device=device)
 
     def add(self, parts):
         count = len(parts[0])
@@ -72,11 +78,14 @@ class Ring:
         for store, part in zip(self.parts, parts):
             store[self.position: self.position + count] = part
         self.position += count
-        self.filled = max(self.filled, self.position)
+        if self.position > self.filled:
+            self.filled = self.position
+            self.bound.fill_(self.filled)
         self.seen += count
 
     def sample(self, count):
-        index = torch.randint(self.filled, (count,), device=self.parts[0].device)
+        """Random samples; how many there are is read on the device, so that a recorded graph sees the ring grow."""
+        index = (torch.rand(count, dtype=torch.float64, device=self.bound.device) * self.bound).long()
         return [part[index] for part in self.parts]
 
 
@@ -88,26 +97,34 @@ def to_model_range(pictures):
 class LatentFeed:
     """Fresh pictures through the encoder into a ring of float16 latents with their tokens."""
 
-    def __init__(self, feed, vae, devices, capacity, minimum):
-        self.feed, self.devices = feed, devices
-        self.encode = devices.compile(vae.encode)
-        self.ring = None
-        self.capacity = capacity
-        while self.ring is None or self.ring.filled < minimum:
-            self._store(self.feed.next())
+    GROUP = 4  # worker batches encoded at once
+
+    def __init__(self, vae, devices, capacity, size, context_length):
+        self.devices, self.vae, self.feed = devices, vae, None
+        self.pictures = torch.zeros((self.GROUP * WORKER_BATCH, size, size, 3), dtype=torch.uint8, device=devices.device)
+        latent = torch.zeros((vae.config["latent_channels"], size // 8, size // 8), dtype=torch.float16)
+        self.ring = Ring(capacity, [latent, torch.zeros(context_length, dtype=torch.int16)], devices.device)
+        self.encode = devices.record(self._encode)
 
     @torch.no_grad()
-    def _store(self, batch):
-        pictures, tokens, _ = batch
-        with self.devices.autocast():
-            latents = self.encode(to_model_range(pictures)).half()
-        if self.ring is None:
-            self.ring = Ring(self.capacity, [latents, tokens], self.devices.device)
-        self.ring.add([latents, tokens])
+    def _encode(self):
+        return self.vae.encode(to_model_range(self.pictures).to(self.devices.dtype)).float().nan_to_num_().clamp_(-12, 12).half()
 
-    def absorb(self):
-        for batch in self.feed.ready():
-            self._store(batch)
+    def start(self, feed, minimum):
+        """Takes pictures from a feed, and waits for the first ones."""
+        self.feed = feed
+        while self.ring.filled < minimum:
+            self._absorb_group()
+
+    def _absorb_group(self):
+        batches = [self.feed.next() for _ in range(self.GROUP)]
+        torch.cat([batch[0] for batch in batches], out=self.pictures)
+        self.ring.add([self.encode(), torch.cat([batch[1] for batch in batches])])
+
+    def absorb(self, most):
+        """Encodes what has arrived while fewer than `most` pictures have been taken."""
+        if self.ring.seen < most and self.feed.waiting() >= self.GROUP:
+            self._absorb_group()
 
     def sample(self, count):
         latents, tokens = self.ring.sample(count)

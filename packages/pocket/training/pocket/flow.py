@@ -18,7 +18,9 @@ class Denoiser(nn.Module):
         self.text_encoder, self.unet = CLIPTextModel(text_config), UNet2DConditionModel(unet_config)
 
     def forward(self, x, t, ids):
-        return self.unet(x, t * 1000, self.text_encoder(ids))
+        """The velocity in float32; inside, everything is in the parameters' dtype, channels-last."""
+        x = x.to(self.unet.conv_in.weight.dtype, memory_format=torch.channels_last)
+        return self.unet(x, t * 1000, self.text_encoder(ids)).float()
 
 
 def mix(pictures, noise, t):
@@ -33,9 +35,15 @@ def training_times(count, device, uniform_share=0.15):
     return torch.where(torch.rand(count, device=device) < uniform_share, torch.rand(count, device=device), times)
 
 
+def fixed_noise(seeds, channels):
+    """One start latent per seed, the same on every machine."""
+    make = lambda seed: torch.randn((channels, LATENT_SIZE, LATENT_SIZE), generator=torch.Generator().manual_seed(seed))
+    return torch.stack([make(seed) for seed in seeds])
+
+
 def guided_velocity(model, x, t, ids, empty, guidance):
     """Classifier-free guidance (Ho and Salimans, 2022, arXiv:2207.12598) in one doubled batch."""
-    both = model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty.expand_as(ids), ids])).float()
+    both = model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty.expand_as(ids), ids]))
     without, with_text = both.chunk(2)
     return without + guidance * (with_text - without)
 
@@ -52,7 +60,7 @@ def integrate(velocity, x, start, end, steps):
 def sample(model, noise, ids, steps, empty=None, guidance=1.0):
     """Latents from noise: guided if a guidance other than 1 is given, otherwise one model call a step."""
     if guidance == 1.0:
-        return integrate(lambda x, t: model(x, t, ids).float(), noise, 1.0, 0.0, steps)
+        return integrate(lambda x, t: model(x, t, ids), noise, 1.0, 0.0, steps)
     return integrate(lambda x, t: guided_velocity(model, x, t, ids, empty, guidance), noise, 1.0, 0.0, steps)
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .compose import labels as L
+from .fused import group_norm
 
 HEADS = {
     "style": len(L.STYLES), "colour": len(L.COLOUR_NAMES), "scene": len(L.SCENES), "material": len(L.MATERIAL_NAMES),
@@ -26,7 +27,8 @@ class _Block(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False) if stride > 1 or channels_in != channels_out else None
 
     def forward(self, x):
-        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        h = F.relu(group_norm(self.conv1(x), self.norm1, silu=False))
+        h = group_norm(self.conv2(h), self.norm2, silu=False)
         return F.relu(h + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -45,7 +47,7 @@ class Judge(nn.Module):
     def features(self, pictures):
         """Feature map of pictures in -1..1 at any size: 8 x 8 cells for 128 pixels."""
         x = F.interpolate(pictures, size=(PIXELS, PIXELS), mode="area") if pictures.shape[-1] != PIXELS else pictures
-        return self.blocks(self.stem(x))
+        return self.blocks(self.stem(x.to(self.stem.weight.dtype)))
 
     def forward(self, pictures):
         grid = self.features(pictures)

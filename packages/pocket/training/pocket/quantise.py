@@ -70,3 +70,31 @@ def rounded_state(state):
         kind = weight_kind(name, value)
         out[name] = rounded(value, kind) if kind else value.float()
     return out
+
+
+class FlatRounding:
+    """`rounded_state` for parameters that lie one after another in a flat tensor, the INT4 ones first.
+
+    In channels-last memory the input channels of a weight are contiguous, so the blocks of all INT4 weights are
+    simply runs of 32 elements.
+    """
+
+    def __init__(self, names, views, offsets):
+        kinds = [weight_kind(name, view) for name, view in zip(names, views)]
+        self.int8 = [(offset, view.shape[0], view.numel()) for kind, view, offset in zip(kinds, views, offsets) if kind == INT8]
+        self.int4_end = next((offset for kind, offset in zip(kinds, offsets) if kind != INT4), 0)
+        for kind, view in zip(kinds, views):
+            along = view.permute(0, 2, 3, 1) if view.dim() == 4 else view
+            if kind and not along.is_contiguous():
+                raise ValueError(f"a weight of shape {tuple(view.shape)} is not channels-last")
+
+    def __call__(self, flat):
+        out = flat.clone()
+        blocks = out[: self.int4_end].view(-1, BLOCK)
+        scale = _scale(blocks.abs().amax(1, keepdim=True), INT4)
+        blocks.copy_((blocks / scale).round_().clamp_(-8, 7).mul_(scale))
+        for offset, rows, count in self.int8:
+            rows = out[offset: offset + count].view(rows, -1)
+            scale = _scale(rows.abs().amax(1, keepdim=True), INT8)
+            rows.copy_((rows / scale).round_().clamp_(-127, 127).mul_(scale))
+        return out

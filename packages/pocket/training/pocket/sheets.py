@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from .feed import ComposedPictures, Feed, to_model_range
+from .flow import fixed_noise, sample
 from .scoring import load_judge
 
 SHOWCASE = [
@@ -20,6 +21,20 @@ SHOWCASE = [
     "a burger and fries", "a lion holding a trophy", "a green heart", "a snowman in the snow", "a blue rose", "a pirate ship", "a lighthouse",
     "a monkey riding a bicycle", "an ice sculpture of a swan", "a silver key on a purple background", "many stars at night", "a scientist",
 ]
+
+
+@torch.no_grad()
+def preview(model, vae, tokenizer, path, steps, guidance=1.0, count=32):
+    """A small sheet of a model in training, eight pictures a row at half size, in SHOWCASE's order."""
+    device = vae.quant_conv.weight.device
+    ids = torch.tensor(tokenizer.encode_all(SHOWCASE[:count]), device=device).long()
+    empty = torch.tensor(tokenizer.encode(""), device=device)
+    latents = sample(model, fixed_noise(range(count), vae.config["latent_channels"]).to(device), ids, steps, empty, guidance)
+    pictures = torch.cat([vae.decode(part.to(vae.quant_conv.weight.dtype)).float() for part in latents.split(16)])
+    pictures = torch.nn.functional.avg_pool2d(pictures, 2).clamp(-1, 1)
+    rows = [torch.cat(list(row), 2) for row in pictures.split(8)]
+    grid = ((torch.cat(rows, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu()
+    Image.fromarray(grid.numpy()).save(path, quality=88)
 
 
 def _label(page, x, y, text, width):

@@ -99,7 +99,7 @@ class Composer(Relations, Drawing):
     def scene(self):
         rng = self.rng
         while True:
-            concept, style = self.pick(self.pack.combinable + self.pack.faces)
+            concept, style = self.pick(self.pack.scenic)
             kind = rng.choice(list(SCENE_PHRASES))
             if not self.held("scene", kind, self.pack.name(concept)):
                 break

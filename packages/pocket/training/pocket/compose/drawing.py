@@ -10,7 +10,7 @@ from .holdout import is_held_out
 from .palette import COLOURS, HUED, colour_rgb, recolour
 from .scenes import OUTDOOR_GROUND, SCENE_PHRASES, SIZE, Backdrop
 
-STYLE_WEIGHTS = {"3d": 5, "flat": 1.3, "cartoon": 1.5, "retro": 1.1}
+STYLE_WEIGHTS = {"3d": 6, "flat": 1.2, "cartoon": 1.4, "retro": 0.9}
 _COLOUR_WORDS = set(COLOURS) | {"gold", "golden"}
 WHITE = (255, 255, 255)
 
@@ -72,7 +72,7 @@ class Drawing:
     def pick(self, pool=None):
         """A concept and a style in which it may be drawn."""
         for _ in range(50):
-            concept = self.rng.choice(pool) if pool else self.rng.choices(self.pack.ids, self.pack.weights)[0]
+            concept = self.pack.draw(self.rng, pool or self.pack.ids)
             styles = [style for style in self.pack.by_concept[concept] if self.allowed(concept, style)]
             if styles:
                 return concept, self.rng.choices(styles, [STYLE_WEIGHTS[style] for style in styles])[0]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from itertools import accumulate
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,9 @@ class Pack:
         drawn = [i for i, concept in enumerate(self.concepts) if concept["drawn"]]
         self.index_of = {self.concepts[i]["name"]: i for i in drawn}
         self.ids = drawn
-        self.weights = [self.concepts[i]["weight"] for i in drawn]
+        # The oldest artwork covers the concepts that everybody knows: they come up more often.
+        self.weight = {i: self.concepts[i]["weight"] * (1 if "retro" in self.by_concept[i] else 0.35) for i in drawn}
+        self.weights = list(self.weight.values())
         self.combinable = [
             i for i in drawn
             if self.concepts[i]["group"] in COMBINABLE_GROUPS and self.concepts[i]["subgroup"] not in PLAIN_ONLY_SUBGROUPS
@@ -37,15 +40,23 @@ class Pack:
         self.animals = [i for i in drawn if self.concepts[i]["subgroup"].startswith("animal")]
         self.faces = [i for i in drawn if self._is_face(self.concepts[i])]
         self.riders = self.animals + self.faces
+        self.scenic = self.combinable + self.faces
         self.holdable = [
             i for i in self.combinable if "3d" in self.by_concept[i] and (
                 self.concepts[i]["group"] in ("food-drink", "objects", "activities") or self.concepts[i]["subgroup"] == "plant-flower")
         ]
-        self._decoded = {}
+        self._decoded, self._cumulative = {}, {}
 
     @staticmethod
     def _is_face(concept):
         return (concept["subgroup"] == "animal-mammal" and concept["name"].endswith(" face")) or concept["name"] in FACES
+
+    def draw(self, rng, pool):
+        """A concept by weight from one of this pack's own lists."""
+        cumulative = self._cumulative.get(id(pool))
+        if cumulative is None:
+            cumulative = self._cumulative[id(pool)] = list(accumulate(self.weight[i] for i in pool))
+        return rng.choices(pool, cum_weights=cumulative)[0]
 
     def name(self, concept):
         return self.concepts[concept]["name"]

@@ -8,6 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..fused import add_biased, geglu, group_norm, layer_norm, linear
+
+
+def pointwise(x, conv):
+    """A 1x1 convolution as one matrix product over the pixels: channels-last memory is already a list of pixels."""
+    return linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+
 
 class ResnetBlock2D(nn.Module):
     def __init__(self, in_channels, out_channels, groups, eps, time_channels=None):
@@ -20,11 +27,13 @@ class ResnetBlock2D(nn.Module):
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x, time=None):
-        h = self.conv1(F.silu(self.norm1(x)))
+        # The biases ride along with the next pass over the pixels: conv1's in the norm, conv2's in the sum.
+        h = F.conv2d(group_norm(x, self.norm1), self.conv1.weight, padding=1)
+        shift = self.conv1.bias.expand(len(x), -1)
         if self.time_emb_proj is not None:
-            h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]
-        h = self.conv2(F.silu(self.norm2(h)))
-        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+            shift = shift + self.time_emb_proj(F.silu(time))
+        h = F.conv2d(group_norm(h, self.norm2, shift), self.conv2.weight, padding=1)
+        return add_biased(x if self.conv_shortcut is None else pointwise(x, self.conv_shortcut), h, self.conv2.bias)
 
 
 class Upsample2D(nn.Module):
@@ -48,6 +57,12 @@ class Downsample2D(nn.Module):
         return self.conv(F.pad(x, (0, 1, 0, 1)) if self.one_sided_padding else x)
 
 
+def _joined(x, *layers):
+    """The outputs of several linear layers on one input, by a single matrix product."""
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    return linear(x, torch.cat([layer.weight for layer in layers]), bias).chunk(len(layers), -1)
+
+
 class Attention(nn.Module):
     """Multi-head attention; with group norm and biases it is the autoencoder's self-attention over pixels."""
 
@@ -64,15 +79,19 @@ class Attention(nn.Module):
     def attend(self, x, context):
         batch, length, channels = x.shape
         split = lambda y: y.view(batch, -1, self.heads, channels // self.heads).transpose(1, 2)
-        out = F.scaled_dot_product_attention(split(self.to_q(x)), split(self.to_k(context)), split(self.to_v(context)))
-        return self.to_out[0](out.transpose(1, 2).reshape(batch, length, channels))
+        if context is x:
+            q, k, v = _joined(x, self.to_q, self.to_k, self.to_v)
+        else:
+            q, (k, v) = self.to_q(x), _joined(context, self.to_k, self.to_v)
+        out = F.scaled_dot_product_attention(split(q), split(k), split(v))
+        return linear(out.transpose(1, 2).reshape(batch, length, channels), self.to_out[0].weight, self.to_out[0].bias)
 
     def forward(self, x, context=None):
         if self.group_norm is None:
             return self.attend(x, x if context is None else context)
         batch, channels, height, width = x.shape
-        tokens = self.group_norm(x).view(batch, channels, height * width).transpose(1, 2)
-        return x + self.attend(tokens, tokens).transpose(1, 2).reshape(batch, channels, height, width)
+        tokens = group_norm(x, self.group_norm, silu=False).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        return x + self.attend(tokens, tokens).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class GEGLU(nn.Module):
@@ -81,8 +100,7 @@ class GEGLU(nn.Module):
         self.proj = nn.Linear(channels, inner * 2)
 
     def forward(self, x):
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        return geglu(linear(x, self.proj.weight, self.proj.bias))
 
 
 class FeedForward(nn.Module):
@@ -92,7 +110,7 @@ class FeedForward(nn.Module):
         self.net = nn.ModuleList([GEGLU(channels, channels * 4), nn.Identity(), nn.Linear(channels * 4, channels)])
 
     def forward(self, x):
-        return self.net[2](self.net[0](x))
+        return linear(self.net[0](x), self.net[2].weight, self.net[2].bias)
 
 
 class BasicTransformerBlock(nn.Module):
@@ -103,9 +121,9 @@ class BasicTransformerBlock(nn.Module):
         self.norm3, self.ff = nn.LayerNorm(channels), FeedForward(channels)
 
     def forward(self, x, context):
-        x = x + self.attn1(self.norm1(x))
-        x = x + self.attn2(self.norm2(x), context)
-        return x + self.ff(self.norm3(x))
+        x = x + self.attn1(layer_norm(x, self.norm1))
+        x = x + self.attn2(layer_norm(x, self.norm2), context)
+        return x + self.ff(layer_norm(x, self.norm3))
 
 
 class Transformer2DModel(nn.Module):
@@ -120,10 +138,10 @@ class Transformer2DModel(nn.Module):
 
     def forward(self, x, context):
         batch, channels, height, width = x.shape
-        tokens = self.proj_in(self.norm(x)).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        tokens = pointwise(group_norm(x, self.norm, silu=False), self.proj_in).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
-        return x + self.proj_out(tokens.reshape(batch, height, width, channels).permute(0, 3, 1, 2))
+        return x + pointwise(tokens.view(batch, height, width, channels).permute(0, 3, 1, 2), self.proj_out)
 
 
 def zero_residual_outputs(model):

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..fused import layer_norm, linear
+
 TEXT_CONFIG = {
     "_class_name": "CLIPTextModel",
     "architectures": ["CLIPTextModel"],
@@ -45,8 +47,10 @@ class _SelfAttention(nn.Module):
     def forward(self, x):
         batch, length, width = x.shape
         split = lambda y: y.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
-        out = F.scaled_dot_product_attention(split(self.q_proj(x)), split(self.k_proj(x)), split(self.v_proj(x)), is_causal=True)
-        return self.out_proj(out.transpose(1, 2).reshape(batch, length, width))
+        layers = (self.q_proj, self.k_proj, self.v_proj)
+        joined = linear(x, torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
+        out = F.scaled_dot_product_attention(*map(split, joined.chunk(3, -1)), is_causal=True)
+        return linear(out.transpose(1, 2).reshape(batch, length, width), self.out_proj.weight, self.out_proj.bias)
 
 
 class _MLP(nn.Module):
@@ -55,8 +59,8 @@ class _MLP(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
 
     def forward(self, x):
-        x = self.fc1(x)
-        return self.fc2(x * torch.sigmoid(1.702 * x))
+        x = linear(x, self.fc1.weight, self.fc1.bias)
+        return linear(x * torch.sigmoid(1.702 * x), self.fc2.weight, self.fc2.bias)
 
 
 class _Layer(nn.Module):
@@ -68,8 +72,8 @@ class _Layer(nn.Module):
         self.mlp = _MLP(width, config["intermediate_size"])
 
     def forward(self, x):
-        x = x + self.self_attn(self.layer_norm1(x))
-        return x + self.mlp(self.layer_norm2(x))
+        x = x + self.self_attn(layer_norm(x, self.layer_norm1))
+        return x + self.mlp(layer_norm(x, self.layer_norm2))
 
 
 class _Layers(nn.Module):
@@ -88,7 +92,7 @@ class _TextTransformer(nn.Module):
         x = self.embeddings(ids)
         for layer in self.encoder.layers:
             x = layer(x)
-        return self.final_layer_norm(x)
+        return layer_norm(x, self.final_layer_norm)
 
 
 class CLIPTextModel(nn.Module):

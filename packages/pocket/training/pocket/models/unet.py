@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..fused import group_norm
 from .blocks import Downsample2D, ResnetBlock2D, Transformer2DModel, Upsample2D, zero_residual_outputs
 
 UNET_CONFIG = {
@@ -142,7 +143,8 @@ class UNet2DConditionModel(nn.Module):
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, sample, timestep, context):
-        time = self.time_embedding(timestep_embedding(timestep, self.config["block_out_channels"][0]))
+        waves = timestep_embedding(timestep, self.config["block_out_channels"][0])
+        time = self.time_embedding(waves.to(self.conv_in.weight.dtype))
         x = self.conv_in(sample)
         skips = [x]
         for block in self.down_blocks:
@@ -151,4 +153,4 @@ class UNet2DConditionModel(nn.Module):
         x = self.mid_block(x, time, context)
         for block in self.up_blocks:
             x = block(x, skips, time, context)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(group_norm(x, self.conv_norm_out))

@@ -2,8 +2,9 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from ..fused import group_norm
+from ..runtime import load, load_weights
 from .blocks import Attention, Downsample2D, ResnetBlock2D, Upsample2D
 
 VAE_CONFIG = {
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for block in self.down_blocks:
             x = block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(x))))
+        return self.conv_out(group_norm(self.mid_block(x), self.conv_norm_out))
 
 
 class Decoder(nn.Module):
@@ -89,7 +90,7 @@ class Decoder(nn.Module):
         x = self.mid_block(self.conv_in(z))
         for block in self.up_blocks:
             x = block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(group_norm(x, self.conv_norm_out))
 
 
 class AutoencoderKL(nn.Module):
@@ -116,3 +117,9 @@ class AutoencoderKL(nn.Module):
 
     def decode(self, latents):
         return self.decode_raw(latents / self.config["scaling_factor"] + self.config["shift_factor"])
+
+
+def load_vae(path, devices):
+    """A trained autoencoder, for use only."""
+    saved = load(path)
+    return devices.place(load_weights(AutoencoderKL(saved["config"]), saved["weights"])).eval().requires_grad_(False)
