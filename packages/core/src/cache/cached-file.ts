@@ -1,9 +1,9 @@
 import { untilAbort } from '../abort.ts';
 import { DigestError, FileChangedError, QuotaError, SourceError } from '../errors.ts';
 import type { FetchOptions } from '../source/fetch.ts';
-import { hasValidator, isSameVersion, probe, streamRange, type RemoteFile } from '../source/remote-file.ts';
-import { type ByteSource, checkRange } from '../source/source.ts';
-import { CHUNK_BYTES, type ChunkFolder } from './chunk-folder.ts';
+import { fetchInto, hasValidator, isSameVersion, probe, type RemoteFile } from '../source/remote-file.ts';
+import { BLOCK_BYTES, type ByteSource, checkRange } from '../source/source.ts';
+import type { ChunkFolder } from './chunk-folder.ts';
 import { chunkBytes, chunksOf, type Download, fetchChunk, fetchWhole, isQuota } from './download.ts';
 import type { CacheEntry, EntryNote } from './entry.ts';
 import { type Gate, SharedJobs } from './jobs.ts';
@@ -119,20 +119,25 @@ export class CachedFile implements ByteSource {
   }
 
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-    const size = await this.size(signal);
-    checkRange(this.name, size, offset, length);
+    checkRange(this.name, await this.size(signal), offset, length);
+    const bytes = new Uint8Array(length);
+    await this.readInto(offset, bytes, signal);
+    return bytes;
+  }
+
+  async readInto(offset: number, target: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<void> {
+    const { length } = target;
+    checkRange(this.name, await this.size(signal), offset, length);
     const opened = await this.#open(signal);
     const wanted = chunksOf(offset, length);
     const { remote } = opened;
-    if (
-      length <= DIRECT_BYTES &&
-      remote?.kind === 'ranges' &&
-      this.#absentBytes(opened, wanted) > DIRECT_BYTES
-    ) {
-      return this.#readDirectly(remote, offset, length, signal);
+    const isStructure = length <= DIRECT_BYTES && this.#absentBytes(opened, wanted) > DIRECT_BYTES;
+    if (isStructure && remote?.kind === 'ranges') {
+      await fetchInto(remote, offset, target, this.#host.options, signal);
+    } else {
+      await this.#ensureAll(opened, wanted, signal);
+      await opened.chunks.readInto(offset, target);
     }
-    await this.#ensureAll(opened, wanted, signal);
-    return untilAbort(opened.chunks.read(offset, length), signal);
   }
 
   /** Brings what is missing of the file, and checks its digest where one is known. */
@@ -145,21 +150,6 @@ export class CachedFile implements ByteSource {
   #absentBytes({ note, present }: Opened, chunks: readonly number[]): number {
     const absent = chunks.filter((chunk) => !present.has(chunk) && !this.#jobs.has(chunk));
     return absent.reduce((sum, chunk) => sum + chunkBytes(note.size, chunk), 0);
-  }
-
-  async #readDirectly(
-    remote: RemoteFile,
-    offset: number,
-    length: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for await (const part of streamRange(remote, offset, offset + length, this.#host.options, signal)) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
   }
 
   async #open(signal: AbortSignal | undefined): Promise<Opened> {
@@ -249,7 +239,7 @@ export class CachedFile implements ByteSource {
     report.loadedBytes = report.cachedBytes;
     report.sha256 = note.sha256;
     const expected = this.#digest ?? remote?.sha256 ?? note.sha256;
-    const count = note.size === undefined ? undefined : Math.ceil(note.size / CHUNK_BYTES);
+    const count = note.size === undefined ? undefined : Math.ceil(note.size / BLOCK_BYTES);
     const isWhole = note.complete && present.size === count && expected === note.sha256;
     const completing = isWhole ? Promise.resolve() : undefined;
     const state = { verifier: undefined, dropping: undefined, completing };
@@ -260,11 +250,9 @@ export class CachedFile implements ByteSource {
   }
 
   #beginVerifying(opened: Opened, count: number): void {
-    const { note, chunks, expected } = opened;
+    const { chunks, expected } = opened;
     if (expected === undefined) return;
-    opened.verifier = new Verifier(count, (chunk) =>
-      chunks.read(chunk * CHUNK_BYTES, chunkBytes(note.size, chunk)),
-    );
+    opened.verifier = new Verifier(count, (chunk) => chunks.pieces(chunk));
     for (const chunk of opened.present) opened.verifier.add(chunk);
   }
 
@@ -283,7 +271,7 @@ export class CachedFile implements ByteSource {
       failed.abort(error);
       throw error;
     }
-    const count = Math.ceil(opened.note.size! / CHUNK_BYTES);
+    const count = Math.ceil(opened.note.size! / BLOCK_BYTES);
     if (opened.present.size < count) return;
     opened.completing ??= this.#seal(opened, count);
     await untilAbort(opened.completing, signal);
@@ -303,7 +291,7 @@ export class CachedFile implements ByteSource {
       try {
         await transfer;
       } catch (cause) {
-        const error = isQuota(cause) ? new QuotaError(this.name, CHUNK_BYTES, undefined, cause) : cause;
+        const error = isQuota(cause) ? new QuotaError(this.name, BLOCK_BYTES, undefined, cause) : cause;
         this.#transfers.delete(transfer);
         if (error instanceof QuotaError || error instanceof FileChangedError) await this.#drop(opened, error);
         throw error;
@@ -347,7 +335,7 @@ export class CachedFile implements ByteSource {
         ? now.size!
         : await fetchWhole(
             download,
-            (chunk) => present.has(chunk) || there.get(chunk) === CHUNK_BYTES,
+            (chunk) => present.has(chunk) || there.get(chunk) === BLOCK_BYTES,
             signal,
           );
       opened.note = { ...opened.note, size };

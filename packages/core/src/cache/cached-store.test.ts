@@ -4,14 +4,14 @@ import { fakeHost, type FakeHost } from '../../test/fake-host.ts';
 import { fakeLocks, fakeOpfs, type FakeOpfs } from '../../test/fake-opfs.ts';
 import { DigestError, FileChangedError, QuotaError, SourceError } from '../errors.ts';
 import type { CachedStore, FetchProgress } from './cached-store.ts';
-import { CHUNK_BYTES } from './chunk-folder.ts';
+import { BLOCK_BYTES } from '../source/source.ts';
 import { type CachedStoreOptions, ModelCache, type ModelCacheOptions } from './model-cache.ts';
 
 const MiB = 2 ** 20;
 const url = 'https://models.example/';
 
 /** Three chunks and a bit. */
-const weights = Uint8Array.from({ length: 3 * CHUNK_BYTES + 1001 }, (_, i) => (i * 2_654_435_761) >>> 13);
+const weights = Uint8Array.from({ length: 3 * BLOCK_BYTES + 1001 }, (_, i) => (i * 2_654_435_761) >>> 13);
 const other = Uint8Array.from(weights, (byte) => byte ^ 255);
 const graph = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
 
@@ -53,9 +53,9 @@ describe.each([
     const file = await first.open('weights');
     expect(await file.size()).toBe(weights.length);
     expect(
-      equal(await file.read(CHUNK_BYTES - 5, 10 * MiB), weights.slice(CHUNK_BYTES - 5, 18 * MiB - 5)),
+      equal(await file.read(BLOCK_BYTES - 5, 10 * MiB), weights.slice(BLOCK_BYTES - 5, 18 * MiB - 5)),
     ).toBe(true);
-    expect(host.sent).toBeLessThan(3 * CHUNK_BYTES + 10);
+    expect(host.sent).toBeLessThan(3 * BLOCK_BYTES + 10);
     await (await first.open('graph')).read(0, 5000);
     expect(await first.has('none')).toBe(false);
     await first.finish();
@@ -88,7 +88,7 @@ describe.each([
     const first = await open({
       parallel: 1,
       onProgress: ({ loaded }) => {
-        if (loaded > 1.5 * CHUNK_BYTES) killed.abort(new Error('killed'));
+        if (loaded > 1.5 * BLOCK_BYTES) killed.abort(new Error('killed'));
       },
     });
     await expect((await first.open('weights')).read(0, weights.length, killed.signal)).rejects.toThrow(
@@ -99,7 +99,7 @@ describe.each([
 
     const [model] = await cache.list();
     expect(model!.files[0]).toMatchObject({ path: 'weights', complete: false, size: weights.length });
-    expect(model!.bytes).toBeGreaterThan(1.4 * CHUNK_BYTES);
+    expect(model!.bytes).toBeGreaterThan(1.4 * BLOCK_BYTES);
     const before = host.sent;
     const second = await open();
     expect(equal(await (await second.open('weights')).read(0, weights.length), weights)).toBe(true);
@@ -109,7 +109,7 @@ describe.each([
 
   test('storage that runs out: a typed error, and nothing of the file stays', async () => {
     const { opfs, open, cache } = await setup({ sync });
-    opfs.quota = 2 * CHUNK_BYTES;
+    opfs.quota = 2 * BLOCK_BYTES;
     const file = await (await open()).open('weights');
     await expect(file.read(0, weights.length)).rejects.toThrow(QuotaError);
     expect((await cache.list())[0]?.files ?? []).toEqual([]);
@@ -184,7 +184,7 @@ describe('servers', () => {
     await file.read(0, 3 * MiB);
     host.files['weights'] = other;
     host.etag = () => '"two"';
-    await expect(file.read(CHUNK_BYTES, 4 * MiB)).rejects.toThrow(FileChangedError);
+    await expect(file.read(BLOCK_BYTES, 4 * MiB)).rejects.toThrow(FileChangedError);
     expect(opfs.usage).toBeLessThan(1000);
     expect(equal(await file.read(0, weights.length), other)).toBe(true);
   });
@@ -219,12 +219,12 @@ describe('servers', () => {
     await (await (await open()).open('weights')).read(0, 3 * MiB);
     const second = await open();
     await (await second.open('weights')).read(0, 3 * MiB);
-    expect(host.sent).toBe(2 * CHUNK_BYTES);
+    expect(host.sent).toBe(2 * BLOCK_BYTES);
     expect(second.report().files[0]!.notes).toEqual([
       expect.stringContaining('neither ETag nor Last-Modified'),
     ]);
     await (await (await open({ digests: { weights: sha256(weights) } })).open('weights')).read(0, 3 * MiB);
-    expect(host.sent).toBe(2 * CHUNK_BYTES);
+    expect(host.sent).toBe(2 * BLOCK_BYTES);
   });
 
   test('reading the structure of a large file does not fetch it', async () => {
@@ -302,8 +302,8 @@ describe('tabs and models', () => {
   });
 
   test('the model used longest ago makes room', async () => {
-    const { host, cache } = await setup({ maxBytes: 5 * CHUNK_BYTES });
-    host.files = { 'a/w': weights, 'b/w': weights, 'c/w': weights.slice(0, CHUNK_BYTES) };
+    const { host, cache } = await setup({ maxBytes: 5 * BLOCK_BYTES });
+    host.files = { 'a/w': weights, 'b/w': weights, 'c/w': weights.slice(0, BLOCK_BYTES) };
     for (const name of ['c', 'a', 'b']) {
       const store = cache.store(`${url}${name}`, { fetch: host.fetch });
       await (await store.open('w')).read(0, 3 * MiB);
@@ -314,11 +314,11 @@ describe('tabs and models', () => {
     // c would have fitted beside b, but had not been used for longer than a.
     expect((await cache.list()).map((model) => model.url)).toEqual([`${url}b/`]);
     const store = cache.store(`${url}huge`, { fetch: host.fetch });
-    host.files['huge/w'] = new Uint8Array(6 * CHUNK_BYTES);
+    host.files['huge/w'] = new Uint8Array(6 * BLOCK_BYTES);
     await expect((await store.open('w')).read(0, 3 * MiB)).rejects.toMatchObject({
       name: 'QuotaError',
-      requestedBytes: 6 * CHUNK_BYTES,
-      availableBytes: 5 * CHUNK_BYTES,
+      requestedBytes: 6 * BLOCK_BYTES,
+      availableBytes: 5 * BLOCK_BYTES,
     });
   });
 });

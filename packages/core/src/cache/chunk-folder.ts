@@ -1,10 +1,6 @@
 import { SourceError } from '../errors.ts';
-
-/**
- * Bytes of a file to one file of the cache. Small enough to be fetched side by side and to be copied when an unfinished
- * one is taken up where files have no synchronous access; large enough that a gigabyte is not hundreds of requests.
- */
-export const CHUNK_BYTES: number = 8 * 2 ** 20;
+import { piecesOf, readBlobInto } from '../source/pieces.ts';
+import { BLOCK_BYTES } from '../source/source.ts';
 
 /** Appends to one chunk. */
 export interface ChunkWriter {
@@ -48,35 +44,34 @@ export class ChunkFolder {
   }
 
   /**
-   * Bytes of finished chunks, by their place in the whole file.
+   * Fills `target` with bytes of finished chunks, from `offset` in the whole file on.
    *
    * @throws SourceError where a chunk was removed meanwhile
    */
-  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-    const end = offset + length;
-    let joined: Uint8Array<ArrayBuffer> | undefined;
-    for (let at = offset; at < end;) {
-      const chunk = Math.floor(at / CHUNK_BYTES);
-      const until = Math.min(end, (chunk + 1) * CHUNK_BYTES);
-      const bytes = await this.#readChunk(chunk, at - chunk * CHUNK_BYTES, until - at);
-      if (bytes.length === length) return bytes;
-      joined ??= new Uint8Array(length);
-      joined.set(bytes, at - offset);
-      at = until;
+  async readInto(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+    for (let at = 0; at < target.length;) {
+      const chunk = Math.floor((offset + at) / BLOCK_BYTES);
+      const start = offset + at - chunk * BLOCK_BYTES;
+      const part = target.subarray(at, at + BLOCK_BYTES - start);
+      await this.#guard(chunk, async (file) => readBlobInto(file, start, part));
+      at += part.length;
     }
-    return joined ?? new Uint8Array();
   }
 
-  async #readChunk(chunk: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  /** A finished chunk piece by piece; a piece is valid until the next is asked for. Throws as `readInto` does. */
+  async *pieces(chunk: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    const stream = await this.#guard(chunk, async (file) => file.stream());
+    yield* piecesOf(stream, (reading) => this.#guard(chunk, () => reading));
+  }
+
+  async #guard<T>(chunk: number, read: (file: File) => Promise<T>): Promise<T> {
     try {
       let file = this.#finished.get(chunk);
       if (!file) {
         file = this.#folder.getFileHandle(String(chunk)).then((handle) => handle.getFile());
         this.#finished.set(chunk, file);
       }
-      const bytes = new Uint8Array(await (await file).slice(offset, offset + length).arrayBuffer());
-      if (bytes.length === length) return bytes;
-      throw new Error(`chunk ${chunk} has ${bytes.length} of ${length} bytes`);
+      return await read(await file);
     } catch (cause) {
       this.#finished.delete(chunk);
       throw new SourceError(this.#name, 'it was removed from the cache while in use', { cause });

@@ -1,6 +1,7 @@
 import { Exchange, Patience, type FetchOptions } from '../source/fetch.ts';
 import { checkVersion, streamRange, type RemoteFile } from '../source/remote-file.ts';
-import { CHUNK_BYTES, type ChunkFolder, type ChunkWriter } from './chunk-folder.ts';
+import { BLOCK_BYTES } from '../source/source.ts';
+import type { ChunkFolder, ChunkWriter } from './chunk-folder.ts';
 import type { Gate } from './jobs.ts';
 
 /** Bytes of one file on their way from a server into chunks. */
@@ -21,14 +22,14 @@ export interface Download {
 
 /** Bytes of a finished chunk. Of a file whose size is not known every chunk but the last is full. */
 export function chunkBytes(size: number | undefined, chunk: number): number {
-  return Math.min(CHUNK_BYTES, (size ?? Infinity) - chunk * CHUNK_BYTES);
+  return Math.min(BLOCK_BYTES, (size ?? Infinity) - chunk * BLOCK_BYTES);
 }
 
 /** Chunks that a range of a file touches. */
 export function chunksOf(offset: number, length: number): number[] {
   if (length === 0) return [];
-  const first = Math.floor(offset / CHUNK_BYTES);
-  const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
+  const first = Math.floor(offset / BLOCK_BYTES);
+  const last = Math.floor((offset + length - 1) / BLOCK_BYTES);
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
@@ -41,7 +42,7 @@ export function fetchChunk(
 ): Promise<void> {
   const { remote, options, gate, locks, lock, chunks } = download;
   const bytes = chunkBytes(size, chunk);
-  const from = chunk * CHUNK_BYTES;
+  const from = chunk * BLOCK_BYTES;
   const fetchIt = async (): Promise<void> => {
     const writer = await chunks.writer(chunk);
     try {
@@ -104,12 +105,12 @@ class Fill {
 
   async add(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     for (let from = 0; from < bytes.length;) {
-      const chunk = Math.floor(this.at / CHUNK_BYTES);
-      const end = (chunk + 1) * CHUNK_BYTES;
+      const chunk = Math.floor(this.at / BLOCK_BYTES);
+      const end = (chunk + 1) * BLOCK_BYTES;
       const part = bytes.subarray(from, from + end - this.at);
       if (!this.#isPresent(chunk)) {
         this.#writer ??= await this.#download.chunks.writer(chunk);
-        const there = this.#writer.at - (this.at - chunk * CHUNK_BYTES);
+        const there = this.#writer.at - (this.at - chunk * BLOCK_BYTES);
         const fresh = part.subarray(Math.min(part.length, Math.max(0, there)));
         if (fresh.length > 0) await write(this.#download, this.#writer, chunk, fresh);
       }
@@ -136,7 +137,7 @@ async function write(
     await writer.write(bytes);
   } catch (error) {
     if (!isQuota(error)) throw error;
-    await download.makeRoom(CHUNK_BYTES);
+    await download.makeRoom(BLOCK_BYTES);
     await writer.write(bytes);
   }
   download.onChunk(chunk, writer.at);

@@ -75,15 +75,22 @@ class StreamedStore implements ModelStore {
     const source = await this.#store.open(path);
     const report = this.#reportOf(normalizePath(path));
     const size = async (signal?: AbortSignal): Promise<number> => (report.bytes = await source.size(signal));
+    const count = async (bytes: number): Promise<void> => {
+      // Some is read twice: a model's structure, weights that come back after they were evicted.
+      report.loadedBytes = Math.min(report.loadedBytes + bytes, await size());
+      this.#tell(report.path);
+    };
     return {
       name: source.name,
       size,
-      read: async (offset, length, signal) => {
+      async read(offset, length, signal) {
         const bytes = await source.read(offset, length, signal);
-        // Some is read twice: a model's structure, weights that come back after they were evicted.
-        report.loadedBytes = Math.min(report.loadedBytes + length, await size(signal));
-        this.#tell(report.path);
+        await count(length);
         return bytes;
+      },
+      async readInto(offset, target, signal) {
+        await source.readInto!(offset, target, signal);
+        await count(target.length);
       },
     };
   }

@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { readAll, type ReadJob, type ReadNews } from '../../test/cache-worker.ts';
-import { CHUNK_BYTES } from './chunk-folder.ts';
+import { BLOCK_BYTES } from '../source/source.ts';
 import { ModelCache } from './model-cache.ts';
 
 // The browser's own file system and locks; what they are used for is tested in Node.
 
-const bytes = 2 * CHUNK_BYTES + 4321;
+const bytes = 2 * BLOCK_BYTES + 4321;
 const names: string[] = [];
 
 function fresh(): string {

@@ -1,20 +1,17 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 
-/** Bytes hashed before others get a turn: about 7 ms. */
-const SLICE_BYTES = 2 ** 20;
-
 /** SHA-256 of a file whose chunks come in any order: hashes as far as they are there without a gap. */
 export class Verifier {
   readonly #hash = sha256.create();
   readonly #chunks: number;
-  readonly #read: (chunk: number) => Promise<Uint8Array<ArrayBuffer>>;
+  readonly #read: (chunk: number) => AsyncIterable<Uint8Array>;
   readonly #there = new Set<number>();
   #next = 0;
   #work: Promise<void> = Promise.resolve();
 
   /** @param read gives the bytes of a chunk that `add` has named */
-  constructor(chunks: number, read: (chunk: number) => Promise<Uint8Array<ArrayBuffer>>) {
+  constructor(chunks: number, read: (chunk: number) => AsyncIterable<Uint8Array>) {
     this.#chunks = chunks;
     this.#read = read;
   }
@@ -36,28 +33,10 @@ export class Verifier {
 
   async #advance(): Promise<void> {
     while (this.#there.has(this.#next)) {
-      const bytes = await this.#read(this.#next);
-      for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-        this.#hash.update(bytes.subarray(at, at + SLICE_BYTES));
-        await turn();
-      }
+      for await (const piece of this.#read(this.#next)) this.#hash.update(piece);
       this.#next++;
     }
   }
-}
-
-/** Lets other tasks run. A timer would wait 4 ms. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    const done = (): void => {
-      port1.close();
-      resolve();
-    };
-    port1.addEventListener('message', done, { once: true });
-    port1.start();
-    port2.postMessage(0);
-  });
 }
 
 /** A short name for `text` that is a file name everywhere. */

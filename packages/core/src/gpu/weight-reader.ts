@@ -1,15 +1,18 @@
 import { untilAbort } from '../abort.ts';
 import type { TensorRef } from '../onnx/model.ts';
-import type { ByteSource } from '../source/source.ts';
+import { BLOCK_BYTES, type ByteSource } from '../source/source.ts';
 
-/** Most bytes asked for at a time. */
-const CHUNK_BYTES = 16 * 2 ** 20;
+/** Pieces start here in their tensors, as writing to buffers wants it. */
+const ALIGNMENT = 16;
 
 /** Neighbours in a file are fetched together when no more than this lies between them. */
 const GAP_BYTES = 64 * 2 ** 10;
 
 /** Bytes that may lie in memory, being read or waiting for their turn. */
 const AHEAD_BYTES = 64 * 2 ** 20;
+
+/** What is shorter is read into memory of its own: the stretches that are used again all have a block's size. */
+const LONG_BYTES = 2 ** 20;
 
 /** Requests under way at once. */
 const REQUESTS = 6;
@@ -48,6 +51,8 @@ export class WeightReader {
   #next = 0;
   #inMemory = 0;
   #requests = 0;
+  /** Blocks of memory that nobody uses. Gigabytes pass through a few of them: what is left to collect counts as used. */
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
 
   /** @param refs what will be read, in that order; only those that lie in files matter */
   constructor(refs: Iterable<TensorRef>, signal: AbortSignal | undefined) {
@@ -69,7 +74,7 @@ export class WeightReader {
   }
 
   /**
-   * Contents of one of the constants, piece by piece.
+   * Contents of one of the constants, piece by piece; a piece is valid until the next is asked for.
    *
    * @throws SourceError, the signal's reason
    */
@@ -99,7 +104,7 @@ export class WeightReader {
     while (this.#next < this.#order.length && this.#requests < REQUESTS) {
       const run = this.#order[this.#next]!;
       if (!run.bytes && !run.dropped && run.left > 0) {
-        if (this.#inMemory + run.length > AHEAD_BYTES) return;
+        if (this.#inMemory + memoryOf(run) > AHEAD_BYTES) return;
         this.#fetch(run);
       }
       this.#next++;
@@ -108,10 +113,12 @@ export class WeightReader {
 
   #fetch(run: Run): void {
     this.#makeRoom();
-    this.#inMemory += run.length;
+    this.#inMemory += memoryOf(run);
     this.#requests++;
     const signal = this.#signal ? AbortSignal.any([this.#signal, this.#stop.signal]) : this.#stop.signal;
-    run.bytes = run.source.read(run.offset, run.length, signal);
+    run.bytes = isPooled(run)
+      ? this.#readPooled(run, signal)
+      : run.source.read(run.offset, run.length, signal);
     void run.bytes.catch(() => {}).finally(() => this.#requests--);
   }
 
@@ -125,18 +132,43 @@ export class WeightReader {
     }
   }
 
+  async #readPooled(run: Run, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const block = this.#free.pop() ?? new Uint8Array(BLOCK_BYTES);
+    const bytes = block.subarray(0, run.length);
+    await run.source.readInto!(run.offset, bytes, signal);
+    return bytes;
+  }
+
   #release(run: Run): void {
-    if (run.bytes) this.#inMemory -= run.length;
+    const { bytes } = run;
+    if (!bytes) return;
+    this.#inMemory -= memoryOf(run);
     run.bytes = undefined;
+    // What failed may have been given up half-way: its memory is not used again.
+    if (isPooled(run)) bytes.then(({ buffer }) => this.#free.push(new Uint8Array(buffer))).catch(() => {});
   }
 }
 
+function isPooled({ source, length }: Run): boolean {
+  return length >= LONG_BYTES && source.readInto !== undefined;
+}
+
+/** Bytes of memory that a run takes. */
+function memoryOf(run: Run): number {
+  return isPooled(run) ? BLOCK_BYTES : run.length;
+}
+
+/** Cuts a tensor where its file is cut in blocks, so that no piece needs two of them. */
 function piecesOf({ data }: TensorRef): Piece[] {
   if (data.kind !== 'range') return [];
   const { source, offset, length } = data;
   const pieces: Piece[] = [];
-  for (let start = 0; start < length; start += CHUNK_BYTES) {
-    const part = Math.min(CHUNK_BYTES, length - start);
+  for (let start = 0; start < length;) {
+    const toBlock = BLOCK_BYTES - ((offset + start) % BLOCK_BYTES);
+    const part = Math.min(
+      toBlock > ALIGNMENT ? toBlock - (toBlock % ALIGNMENT) : BLOCK_BYTES,
+      length - start,
+    );
     const run: Run = {
       source,
       offset: offset + start,
@@ -146,6 +178,7 @@ function piecesOf({ data }: TensorRef): Piece[] {
       dropped: false,
     };
     pieces.push({ start, length: part, offset: offset + start, run });
+    start += part;
   }
   return pieces;
 }
@@ -163,7 +196,8 @@ function merge(pieces: readonly Piece[]): void {
     for (const piece of group.toSorted((a, b) => a.offset - b.offset)) {
       const end = piece.offset + piece.length;
       const near = open !== undefined && piece.offset <= open.offset + open.length + GAP_BYTES;
-      if (open && near && end - open.offset <= CHUNK_BYTES) {
+      const isSameBlock = open !== undefined && blockOf(open.offset) === blockOf(end - 1);
+      if (open && near && isSameBlock) {
         open.length = Math.max(open.length, end - open.offset);
         open.left++;
         piece.run = open;
@@ -172,4 +206,8 @@ function merge(pieces: readonly Piece[]): void {
       }
     }
   }
+}
+
+function blockOf(offset: number): number {
+  return Math.floor(offset / BLOCK_BYTES);
 }

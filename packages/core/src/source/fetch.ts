@@ -1,4 +1,5 @@
 import { SourceError } from '../errors.ts';
+import { piecesOf } from './pieces.ts';
 
 /** How files are fetched. */
 export interface FetchOptions {
@@ -68,20 +69,20 @@ export class Exchange {
     });
   }
 
-  /** The body as it comes. Throws `SourceError` where the connection breaks or stalls, the signal's reason on abort. */
+  /**
+   * The body as it comes; a piece is valid until the next is asked for. Throws `SourceError` where the connection breaks
+   * or stalls, the signal's reason on abort.
+   */
   async *bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const reader = this.response.body?.getReader();
-    if (!reader) return;
+    const { body } = this.response;
+    if (!body) return;
     try {
-      for (;;) {
-        const { done, value } = await this.#guard(reader.read());
-        if (done) return;
+      for await (const piece of piecesOf(body, (reading) => this.#guard(reading))) {
         this.#timer.restart();
-        yield value;
+        yield piece;
       }
     } finally {
       this.#timer.stop();
-      reader.cancel().catch(() => {});
     }
   }
 

@@ -70,6 +70,7 @@ async function probeOnce(
 
 /**
  * Bytes from `from` up to `to` as they come. A connection that breaks is taken up again from the byte that was reached.
+ * A piece is valid until the next is asked for.
  *
  * @throws SourceError, FileChangedError, the signal's reason
  */
@@ -103,6 +104,21 @@ export async function* streamRange(
     } catch (error) {
       await patience.after(error);
     }
+  }
+}
+
+/** Fills `target` with the bytes from `offset` on. Throws as `streamRange` does. */
+export async function fetchInto(
+  remote: RemoteFile,
+  offset: number,
+  target: Uint8Array<ArrayBuffer>,
+  options: FetchOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let at = 0;
+  for await (const piece of streamRange(remote, offset, offset + target.length, options, signal)) {
+    target.set(piece, at);
+    at += piece.length;
   }
 }
 

@@ -1,5 +1,11 @@
 import { SourceError } from '../errors.ts';
 
+/**
+ * Where files are cut: the cache keeps such pieces, and whoever reads much reads along them. Small enough to be fetched
+ * side by side and to be copied; large enough that a gigabyte is not hundreds of requests.
+ */
+export const BLOCK_BYTES: number = 8 * 2 ** 20;
+
 /** Random access to the bytes of one file. */
 export interface ByteSource {
   /** What errors call it: a path or a URL. */
@@ -11,6 +17,11 @@ export interface ByteSource {
    * them. Throws `SourceError` for a range beyond the file or a failed transfer, and the signal's reason on abort.
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Fills `target` with the bytes from `offset` on; throws as `read` does. Sources have it that would otherwise make new
+   * memory for every read. After a failure they do not write to `target` any more.
+   */
+  readInto?(offset: number, target: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<void>;
   /**
    * Only sources that can make their bytes on the GPU have it: puts `length` bytes from `offset` on at the start of
    * `buffer`, a storage buffer, with work submitted before it returns.

@@ -2,7 +2,7 @@ import { untilAbort } from '../abort.ts';
 import { SourceError } from '../errors.ts';
 import { blobSource } from './blob-source.ts';
 import { Exchange, Patience, type FetchOptions } from './fetch.ts';
-import { probe, streamRange, type RemoteFile } from './remote-file.ts';
+import { fetchInto, probe, type RemoteFile } from './remote-file.ts';
 import { type ByteSource, checkRange } from './source.ts';
 
 type Access =
@@ -38,12 +38,15 @@ class UrlSource implements ByteSource {
     if (access.kind === 'whole') return access.source.read(offset, length, signal);
     checkRange(this.name, access.remote.size, offset, length);
     const bytes = new Uint8Array(length);
-    let at = 0;
-    for await (const part of streamRange(access.remote, offset, offset + length, this.#options, signal)) {
-      bytes.set(part, at);
-      at += part.length;
-    }
+    await fetchInto(access.remote, offset, bytes, this.#options, signal);
     return bytes;
+  }
+
+  async readInto(offset: number, target: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<void> {
+    const access = await this.#reach(signal);
+    if (access.kind === 'whole') return access.source.readInto!(offset, target, signal);
+    checkRange(this.name, access.remote.size, offset, target.length);
+    await fetchInto(access.remote, offset, target, this.#options, signal);
   }
 
   /** Asks the server once; those who come meanwhile share the answer. */
