@@ -20,6 +20,8 @@ export type { LowRankFactors, LowRankUpdate } from './gpu/low-rank.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
+export { footprintOf } from './plan/footprint.ts';
+export type { Footprint } from './plan/footprint.ts';
 export { printPlan } from './plan/print.ts';
 export type { Capabilities, Precision } from './plan/capabilities.ts';
 export type {

@@ -136,6 +136,9 @@ export class Session {
   #cpuReason: string | undefined;
   #whole: WholeExecutable | undefined;
   #queue: Promise<unknown> = Promise.resolve();
+  /** Calls that wait or are under way. */
+  #calls = 0;
+  #evictions = 0;
   #disposed = false;
 
   /** Use `createSession`. */
@@ -271,7 +274,25 @@ export class Session {
       this.engine!,
       plan,
       records.flatMap((island) => this.#islands.records.get(island) ?? []),
+      this.#evictions,
     );
+  }
+
+  /** Whether no call is under way. */
+  get isIdle(): boolean {
+    return this.#calls === 0;
+  }
+
+  /**
+   * Gives back the memory of an idle session, as the engine does by itself when memory runs out. The next run reads the
+   * weights again. False where it held nothing, or is not idle.
+   */
+  evict(): boolean {
+    if (!this.isIdle || this.#programs.size === 0) return false;
+    while (this.#programs.evict());
+    this.#letGo();
+    this.#evictions++;
+    return true;
   }
 
   /**
@@ -281,6 +302,7 @@ export class Session {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.engine?.residents.remove(this);
     while (this.#programs.evict());
     this.#letGo();
     this.#whole?.dispose();
@@ -303,9 +325,11 @@ export class Session {
     const turn = this.#queue.then(() => {
       this.#check();
       signal?.throwIfAborted();
+      this.engine?.residents.touch(this);
       return work();
     });
-    this.#queue = turn.catch(() => {});
+    this.#calls++;
+    this.#queue = turn.catch(() => {}).finally(() => this.#calls--);
     return this.engine ? this.engine.until(turn, signal) : untilAbort(turn, signal);
   }
 
@@ -433,14 +457,19 @@ export class Session {
     this.#kept = [];
   }
 
-  /** Lets go of programs for other shapes, which can be made again, when memory runs out. Spares the last `spared`. */
+  /**
+   * When memory runs out, lets go of what can be made again: programs for other shapes, but for the last `spared`, then
+   * what other sessions hold.
+   */
   async #withRoom<T>(spared: number, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await work();
       } catch (error) {
-        if (!(error instanceof OutOfMemoryError) || this.#programs.size <= spared) throw error;
-        this.#programs.evict();
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        const isOwn = this.#programs.size > spared;
+        if (isOwn) this.#programs.evict();
+        else if (!this.engine?.residents.evictOne()) throw error;
         this.engine?.buffers.trim();
       }
     }

@@ -28,6 +28,7 @@ test('the public surface', () => {
       "bytesSource",
       "createSession",
       "directoryStore",
+      "footprintOf",
       "mapStore",
       "openModelStore",
       "ortIsLoaded",

@@ -11,6 +11,7 @@ export class BufferPool {
   /** Most bytes that all buffers together may take. */
   readonly limitBytes: number;
   readonly #device: GPUDevice;
+  readonly #reclaim: () => boolean;
   /** Idle buffers by size. */
   readonly #idle = new Map<number, GPUBuffer[]>();
   readonly #live = new Set<GPUBuffer>();
@@ -23,10 +24,25 @@ export class BufferPool {
   #peakBytes = 0;
   #created = 0;
 
-  /** @param limitBytes budget for all buffers together; allocations beyond it throw */
-  constructor(device: GPUDevice, limitBytes: number = Infinity) {
+  /**
+   * @param limitBytes budget for all buffers together; allocations beyond it throw
+   * @param reclaim makes somebody give buffers back; false where nobody can
+   */
+  constructor(device: GPUDevice, limitBytes: number = Infinity, reclaim: () => boolean = () => false) {
     this.#device = device;
     this.limitBytes = limitBytes;
+    this.#reclaim = reclaim;
+  }
+
+  /** Makes room for `bytes` under the budget, as far as others can give memory back. Whether there is room. */
+  makeRoom(bytes: number): boolean {
+    do {
+      if (this.liveBytes + bytes <= this.limitBytes) {
+        if (this.#bytes + bytes > this.limitBytes) this.trim();
+        return true;
+      }
+    } while (this.#reclaim());
+    return false;
   }
 
   /** Bytes of all buffers, idle ones included. */
@@ -70,9 +86,8 @@ export class BufferPool {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const largest = Math.min(maxBufferSize, maxStorageBufferBindingSize);
     if (bytes > largest) throw new OutOfMemoryError(`'${label}'`, bytes, largest);
-    if (this.#bytes + bytes > this.limitBytes) this.trim();
-    if (this.#bytes + bytes > this.limitBytes) {
-      throw new OutOfMemoryError(`'${label}'`, bytes, this.limitBytes - this.#bytes);
+    if (!this.makeRoom(bytes)) {
+      throw new OutOfMemoryError(`'${label}'`, bytes, this.limitBytes - this.liveBytes);
     }
     this.#device.pushErrorScope('out-of-memory');
     const buffer = this.#device.createBuffer({ label, size: bytes, usage: USAGE() });

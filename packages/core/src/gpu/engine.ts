@@ -12,6 +12,7 @@ import { BufferPool } from './buffer-pool.ts';
 import { capabilitiesOf, requestDevice } from './device.ts';
 import { PipelineCache } from './pipeline-cache.ts';
 import { ReadBack } from './read-back.ts';
+import { Residents } from './residents.ts';
 
 /** How long a failed call waits to hear that the device was lost, which browsers report separately. */
 const LOSS_GRACE_MS = 100;
@@ -22,7 +23,10 @@ export interface EngineOptions {
   powerPreference?: GPUPowerPreference;
   /** A device of the caller's. It stays the caller's: `dispose` does not destroy it. */
   device?: GPUDevice;
-  /** Most bytes of GPU memory that the engine may hold. */
+  /**
+   * Most bytes of GPU memory that the engine may hold. Sessions that were used longest ago give theirs back to keep it;
+   * their weights are read again when they run.
+   */
   memoryBudget?: number;
 }
 
@@ -32,6 +36,8 @@ export class Engine {
   readonly capabilities: Capabilities;
   readonly precision: Precision;
   readonly buffers: BufferPool;
+  /** The sessions, which give memory back when it runs out. */
+  readonly residents: Residents = new Residents();
   readonly pipelines: PipelineCache;
   readonly readBack: ReadBack;
   /** Resolves when the device is lost, with what every call throws from then on. */
@@ -55,7 +61,7 @@ export class Engine {
     this.device = device;
     this.capabilities = capabilities;
     this.precision = options.precision ?? (capabilities.features.shaderF16 ? 'f16' : 'packed-f16');
-    this.buffers = new BufferPool(device, options.memoryBudget);
+    this.buffers = new BufferPool(device, options.memoryBudget, () => this.residents.evictOne());
     this.pipelines = new PipelineCache(device);
     this.readBack = new ReadBack(this);
     this.#ownsDevice = options.device === undefined;

@@ -1,4 +1,5 @@
 import type { TensorRef } from '../onnx/model.ts';
+import { loadOrder } from '../plan/load-order.ts';
 import type { BufferId, Dispatch, Plan } from '../plan/plan.ts';
 import type { Engine } from './engine.ts';
 import type { Pipeline } from './pipeline-cache.ts';
@@ -31,7 +32,7 @@ export class Load {
   readonly #options: LoadOptions;
   readonly #steps: Dispatch[];
   /** The last step that touches each buffer. */
-  readonly #lastUse = new Map<BufferId, number>();
+  readonly #lastUse: ReadonlyMap<BufferId, number>;
   readonly #buffers = new Map<BufferId, GPUBuffer>();
   readonly #upload: WeightUpload;
 
@@ -48,10 +49,10 @@ export class Load {
     this.#targets = targets;
     this.#changeOf = changeOf;
     this.#options = options;
-    this.#steps = stepsTo(plan, targets);
-    this.#steps.forEach((step, index) => step.buffers.forEach((id) => this.#lastUse.set(id, index)));
-    const order = new Set([...this.#steps.flatMap((step) => step.buffers), ...targets.keys()]);
-    const weights = [...order].flatMap((id) => {
+    const { steps, lastUse, buffers } = loadOrder(plan, new Set(targets.keys()));
+    this.#steps = steps;
+    this.#lastUse = lastUse;
+    const weights = buffers.flatMap((id) => {
       const { content, bytes } = plan.buffers[id]!;
       return content.kind === 'weight' ? [{ ref: content.ref, bytes }] : [];
     });
@@ -159,20 +160,6 @@ export class Load {
     if (!this.#targets.get(id)) this.#engine.buffers.destroy(this.#buffers.get(id)!);
     this.#buffers.delete(id);
   }
-}
-
-/** The load steps that lead to `targets`, in order. */
-function stepsTo(plan: Plan, targets: ReadonlyMap<BufferId, unknown>): Dispatch[] {
-  const live = new Set(targets.keys());
-  const steps: Dispatch[] = [];
-  for (const step of plan.steps.toReversed()) {
-    if (step.phase !== 'load' || step.kind !== 'dispatch') continue;
-    const writes = step.buffers.filter((_, i) => step.kernel.bindings[i] === 'write');
-    if (!writes.some((id) => live.has(id))) continue;
-    for (const id of step.buffers) live.add(id);
-    steps.push(step);
-  }
-  return steps.toReversed();
 }
 
 /** Load-phase buffers whose contents follow from any of these constants. */

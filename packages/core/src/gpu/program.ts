@@ -194,12 +194,13 @@ function encode(
   }
 }
 
-/** Says that a plan does not fit before anything is read. */
+/** Makes room for a plan, or says that there is none, before anything is read. */
 function checkBudget(engine: Engine, plan: Plan, weights: ResidentWeights): void {
-  const { limitBytes, liveBytes } = engine.buffers;
-  const needed = plan.intermediateBytes + weights.missingBytes(plan);
-  if (liveBytes + needed > limitBytes) {
-    throw new OutOfMemoryError('the weights and intermediates of a model', needed, limitBytes - liveBytes);
+  const { buffers } = engine;
+  const needed = plan.intermediateBytes + weights.peakBytes(plan);
+  if (!buffers.makeRoom(needed)) {
+    const available = buffers.limitBytes - buffers.liveBytes;
+    throw new OutOfMemoryError('the weights and intermediates of a model', needed, available);
   }
 }
 

@@ -1,6 +1,8 @@
 import type { WeightUses } from '../graph/weight-uses.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import { contentKey, identityOf } from '../plan/content-key.ts';
+import { loadPeakOf } from '../plan/footprint.ts';
+import { residentBuffers } from '../plan/load-order.ts';
 import type { BufferId, Plan } from '../plan/plan.ts';
 import type { Engine } from './engine.ts';
 import { dependents, Load, type LoadOptions, type WeightChange } from './load.ts';
@@ -50,10 +52,10 @@ export class ResidentWeights {
     return bytes;
   }
 
-  /** Bytes that `hold` would have to add for this plan. */
-  missingBytes(plan: Plan): number {
-    const keys = new Map([...wantedBy(plan)].map(([id, key]) => [key, plan.buffers[id]!.bytes]));
-    return [...keys].reduce((sum, [key, bytes]) => sum + (this.#resident.has(key) ? 0 : bytes), 0);
+  /** The most bytes that `hold` would add for this plan at once. */
+  peakBytes(plan: Plan): number {
+    const missing = [...wantedBy(plan)].filter(([, key]) => !this.#resident.has(key));
+    return loadPeakOf(plan, new Set(missing.map(([id]) => id)));
   }
 
   /**
@@ -155,13 +157,7 @@ export class ResidentWeights {
 
 /** Load-phase buffers that later phases read, with the names of their contents. */
 function wantedBy(plan: Plan): Map<BufferId, string> {
-  const wanted = new Map<BufferId, string>();
-  for (const step of plan.steps) {
-    if (step.phase === 'load') continue;
-    const used = step.kind === 'dispatch' ? step.buffers : step.inputs.map(({ view }) => view.buffer);
-    for (const id of used) if (plan.buffers[id]!.phase === 'load') wanted.set(id, keyOf(plan, id));
-  }
-  return wanted;
+  return new Map([...residentBuffers(plan)].map((id) => [id, keyOf(plan, id)]));
 }
 
 function keyOf(plan: Plan, id: BufferId): string {

@@ -23,6 +23,8 @@ export interface SessionReport {
   /** Operators after fusion, of the input shapes that were prepared last. */
   operators: OperatorCount[];
   islands: IslandReport[];
+  /** How often its memory was given to others; its weights were read again when it ran next. */
+  evictions: number;
   /** Weights of few bits. Those that have to lie on the GPU in floats say why. */
   quantized: readonly QuantizedWeight[];
   /** The report in words. */
@@ -45,6 +47,7 @@ export function gpuReport(
   engine: Engine,
   plan: Plan | undefined,
   records: readonly IslandRecord[],
+  evictions: number,
 ): SessionReport {
   const islands = records.map(({ island, provider, note, runs, milliseconds }) => ({
     operators: island.operators,
@@ -59,6 +62,7 @@ export function gpuReport(
     precision: plan?.precision ?? engine.precision,
     operators: plan?.operators ?? [],
     islands,
+    evictions,
     quantized: plan?.quantized ?? [],
   });
 }
@@ -70,7 +74,14 @@ export function cpuReport(model: Model, reason: string): SessionReport {
     count.nodes++;
     counts.set(`${domain} ${op}`, count);
   }
-  return inWords({ path: 'cpu', reason, operators: [...counts.values()], islands: [], quantized: [] });
+  return inWords({
+    path: 'cpu',
+    reason,
+    operators: [...counts.values()],
+    islands: [],
+    quantized: [],
+    evictions: 0,
+  });
 }
 
 function inWords(report: Omit<SessionReport, 'toString'>): SessionReport {
@@ -78,13 +89,14 @@ function inWords(report: Omit<SessionReport, 'toString'>): SessionReport {
 }
 
 function print(report: Omit<SessionReport, 'toString'>): string {
-  const { path, reason, adapter, precision, islands } = report;
+  const { path, reason, adapter, precision, islands, evictions } = report;
   const head = [path, precision, adapter].filter((part) => part !== undefined).join(' ');
   const notes = islands.map(({ operators, provider, note }) => {
     const names = [...new Set(operators.map(({ op }) => op))].join(', ');
     const reasons = [...new Set(operators.map((operator) => operator.reason))].join('; ');
     return `onnxruntime (${provider}) runs ${names}: ${reasons}${note ? `; ${note}` : ''}`;
   });
+  if (evictions > 0) notes.push(`evicted ${evictions} times to keep the memory budget`);
   return [reason ? `${head}: ${reason}` : head, ...notes, ...weightNotes(report.quantized)].join('\n');
 }
 

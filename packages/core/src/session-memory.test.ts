@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest';
+import { fakeEngine } from '../test/fake-device.ts';
+import { model, type ModelSpec } from '../test/onnx-writer.ts';
+import { GatedSource, storeOf, twoProducts } from '../test/tiny-models.ts';
+import { createSession, footprintOf, OutOfMemoryError, Tensor, type Engine, type Session } from './index.ts';
+
+const weightBytes = 2 * 64 * 64 * 4;
+const wide = (rows: number) => new Tensor('float32', [rows, 64], new Float32Array(rows * 64));
+
+async function products(engine: Engine): Promise<{ session: Session; weights: GatedSource }> {
+  const weights = new GatedSource('weights.bin', weightBytes);
+  const store = storeOf(twoProducts, { 'weights.bin': weights });
+  return { weights, session: await createSession({ store, path: 'model.onnx' }, { engine }) };
+}
+
+async function run(session: Session, rows = 2): Promise<void> {
+  for (const tensor of Object.values(await session.run({ x: wide(rows) }))) tensor.dispose();
+}
+
+/** A convolution, whose weights are packed while they load. */
+const convolution: ModelSpec = {
+  inputs: [{ name: 'x', dtype: 'float32', shape: [1, 32, 16, 16] }],
+  outputs: [{ name: 'y', dtype: 'float32', shape: [1, 64, 16, 16] }],
+  initializers: { w: { dtype: 'float32', dims: [64, 32, 3, 3], raw: new Uint8Array(64 * 32 * 9 * 4) } },
+  nodes: [
+    {
+      op: 'Conv',
+      inputs: ['x', 'w'],
+      outputs: ['y'],
+      attributes: { pads: { ints: [1, 1, 1, 1] }, kernel_shape: { ints: [3, 3] } },
+    },
+  ],
+};
+
+describe('a memory budget', () => {
+  test('two sessions that do not fit beside each other take turns', async () => {
+    const { engine } = await fakeEngine({ memoryBudget: 1.5 * weightBytes });
+    const [first, second] = [await products(engine), await products(engine)];
+    await run(first.session);
+    await run(second.session);
+    expect(first.session.report().evictions).toBe(1);
+    const readBefore = first.weights.reads;
+    await run(first.session);
+    expect(first.weights.reads).toBeGreaterThan(readBefore);
+    expect(second.session.report().evictions).toBe(1);
+    expect(second.session.report().toString()).toContain('evicted 1 times');
+    expect(engine.buffers.peakBytes).toBeLessThanOrEqual(1.5 * weightBytes);
+  });
+
+  test('what fits stays', async () => {
+    const { engine } = await fakeEngine({ memoryBudget: 3 * weightBytes });
+    const [first, second] = [await products(engine), await products(engine)];
+    for (let round = 0; round < 3; round++) {
+      await run(first.session);
+      await run(second.session);
+    }
+    expect(first.weights.reads).toBe(1);
+    expect([first, second].map(({ session }) => session.report().evictions)).toEqual([0, 0]);
+  });
+
+  test('the session used longest ago goes first, and not one that is busy', async () => {
+    const { engine } = await fakeEngine({ memoryBudget: 2.5 * weightBytes });
+    const [a, b, c] = [await products(engine), await products(engine), await products(engine)];
+    await run(a.session);
+    await run(b.session);
+    const busy = a.session.run({ x: wide(2) });
+    await run(c.session);
+    (await busy)['y']!.dispose();
+    expect([a, b, c].map(({ session }) => session.report().evictions)).toEqual([0, 1, 0]);
+  });
+
+  test('a model that does not fit alone is refused before anything is read, and the others stay usable', async () => {
+    const { engine } = await fakeEngine({ memoryBudget: 0.9 * weightBytes });
+    const { session, weights } = await products(engine);
+    await expect(run(session)).rejects.toThrow(OutOfMemoryError);
+    expect(weights.reads).toBe(0);
+    using small = await createSession(model(convolution), { engine: (await fakeEngine()).engine });
+    await expect(small.prepare({ x: [1, 32, 16, 16] })).resolves.toBeUndefined();
+  });
+
+  test('evict gives memory back; the next run makes it again', async () => {
+    const { engine } = await fakeEngine();
+    const { session } = await products(engine);
+    expect(session.evict()).toBe(false);
+    await run(session);
+    const pending = session.run({ x: wide(2) });
+    expect(session.evict()).toBe(false);
+    (await pending)['y']!.dispose();
+    expect(session.evict()).toBe(true);
+    expect(engine.buffers.liveBytes).toBe(0);
+    await run(session);
+    expect(engine.buffers.liveBytes).toBeGreaterThan(weightBytes);
+  });
+});
+
+describe('footprint', () => {
+  test.each([
+    ['weights as stored', twoProducts, { x: [3, 64] }],
+    ['packed weights', convolution, { x: [1, 32, 16, 16] }],
+  ])('of %s is what the device sees', async (_, spec, shapes) => {
+    const { engine } = await fakeEngine();
+    const weights = new GatedSource('weights.bin', weightBytes);
+    const store = storeOf(spec, { 'weights.bin': weights });
+    using session = await createSession({ store, path: 'model.onnx' }, { engine });
+    const footprint = footprintOf(await session.plan(shapes));
+    expect(engine.buffers.created).toBe(0);
+    await session.prepare(shapes);
+    expect(engine.buffers.peakBytes).toBe(footprint.loadPeakBytes);
+    const shape = shapes.x;
+    const elements = shape.reduce((product, dim) => product * dim, 1);
+    await session.run({ x: new Tensor('float32', shape, new Float32Array(elements)) });
+    expect(engine.buffers.peakBytes).toBe(footprint.peakBytes);
+    expect(footprint.readBytes).toBe(spec === twoProducts ? weightBytes : 64 * 32 * 9 * 4);
+  });
+});
