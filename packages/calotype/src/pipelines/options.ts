@@ -132,6 +132,8 @@ export interface GenerateOptions<T extends OutputType = 'bitmap'> extends Prompt
   timesteps?: readonly number[];
   /** Noise levels of your own in place of `numInferenceSteps`, for samplers that take them. */
   sigmas?: readonly number[];
+  /** LCM: length of the training schedule that steps are taken from. Default: what the scheduler config says, 50. */
+  originalInferenceSteps?: number;
   /** Pixels. Default: the model's own size, or the image's. */
   width?: number;
   height?: number;

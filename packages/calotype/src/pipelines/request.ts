@@ -106,7 +106,7 @@ function planOf(
       `is for ${sampler.kind} models, and this is a ${own.kind} model. ${remedy}`,
     );
   }
-  const { numInferenceSteps, timesteps, sigmas, eta } = options;
+  const { numInferenceSteps, timesteps, sigmas, eta, originalInferenceSteps } = options;
   const isOwn = timesteps !== undefined || sigmas !== undefined;
   const steps = timesteps?.length ?? sigmas?.length ?? numInferenceSteps ?? family.defaults.numInferenceSteps;
   const asked: SamplerOptions = {
@@ -115,6 +115,7 @@ function planOf(
     ...(timesteps && { timesteps }),
     ...(sigmas && { sigmas }),
     ...(eta === undefined ? {} : { eta }),
+    ...(originalInferenceSteps === undefined ? {} : { originalInferenceSteps }),
   };
   return sampler.plan(family.schedule?.(model, shape, steps, asked) ?? asked);
 }

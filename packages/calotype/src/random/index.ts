@@ -1,2 +1,2 @@
-export { NoiseSource, type NoiseOptions } from './noise-source.ts';
+export { NoiseSource } from './noise-source.ts';
 export { TorchGenerator } from './torch-generator.ts';
