@@ -1,5 +1,5 @@
 import { SourceError } from '../errors.ts';
-import { piecesOf, readBlobInto } from '../source/pieces.ts';
+import { blobPieces, readBlobInto } from '../source/pieces.ts';
 import { BLOCK_BYTES } from '../source/source.ts';
 
 /** Appends to one chunk. */
@@ -60,8 +60,12 @@ export class ChunkFolder {
 
   /** A finished chunk piece by piece; a piece is valid until the next is asked for. Throws as `readInto` does. */
   async *pieces(chunk: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const stream = await this.#guard(chunk, async (file) => file.stream());
-    yield* piecesOf(stream, (reading) => this.#guard(chunk, () => reading));
+    const pieces = await this.#guard(chunk, async (file) => blobPieces(file));
+    for (;;) {
+      const { done, value } = await this.#guard(chunk, () => pieces.next());
+      if (done) return;
+      yield value;
+    }
   }
 
   async #guard<T>(chunk: number, read: (file: File) => Promise<T>): Promise<T> {

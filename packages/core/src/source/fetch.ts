@@ -1,5 +1,5 @@
 import { SourceError } from '../errors.ts';
-import { piecesOf } from './pieces.ts';
+import { untilAbort } from '../abort.ts';
 
 /** How files are fetched. */
 export interface FetchOptions {
@@ -69,20 +69,20 @@ export class Exchange {
     });
   }
 
-  /**
-   * The body as it comes; a piece is valid until the next is asked for. Throws `SourceError` where the connection breaks
-   * or stalls, the signal's reason on abort.
-   */
+  /** The body as it comes. Throws `SourceError` where the connection breaks or stalls, the signal's reason on abort. */
   async *bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const { body } = this.response;
-    if (!body) return;
+    const reader = this.response.body?.getReader();
+    if (!reader) return;
     try {
-      for await (const piece of piecesOf(body, (reading) => this.#guard(reading))) {
+      for (;;) {
+        const { done, value } = await this.#guard(reader.read());
+        if (done) return;
         this.#timer.restart();
-        yield piece;
+        yield value;
       }
     } finally {
       this.#timer.stop();
+      reader.cancel().catch(() => {});
     }
   }
 
@@ -100,7 +100,8 @@ export class Exchange {
 
   async #guard<T>(arriving: Promise<T>): Promise<T> {
     try {
-      return await arriving;
+      // Not every browser ends a read when its request is aborted.
+      return await untilAbort(arriving, this.#timer.signal);
     } catch (cause) {
       this.#timer.rethrowAbort();
       throw new SourceError(this.#url, 'the connection broke', { cause, retryable: true });
