@@ -7,7 +7,15 @@ export default defineConfig({
   // Relative, so that the folder works wherever it is put.
   base: './',
   plugins: [wgsl(), bundledModel(), offline()],
-  worker: { format: 'es', plugins: () => [wgsl()] },
+  worker: {
+    format: 'es',
+    plugins: () => [wgsl()],
+    rolldownOptions: {
+      // Two workers read prompts; the same chunk is fetched once.
+      output: { codeSplitting: { groups: [{ name: 'tokenizers', test: /@huggingface[\\/]tokenizers/ }] } },
+      checks: { pluginTimings: false },
+    },
+  },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   optimizeDeps: { exclude: ['onnxruntime-web'] },
   build: {

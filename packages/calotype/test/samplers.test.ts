@@ -12,6 +12,7 @@ import {
   PlanBuilder,
   registerSampler,
   samplerNames,
+  samplerNamesFor,
   type SamplerOptions,
   type SchedulerConfig,
 } from '../src/samplers/index.ts';
@@ -246,4 +247,13 @@ describe('errors name the field and the remedy', () => {
     expect(run).toThrow(message);
     expect(run).toThrow(expect.objectContaining({ field }));
   });
+});
+
+test('names of samplers for a model leave out those of the other kind', () => {
+  const noise = samplerNamesFor({ _class_name: 'EulerDiscreteScheduler', beta_schedule: 'scaled_linear' });
+  expect(noise).toEqual(expect.arrayContaining(['ddim', 'euler', 'dpm++-2m-karras']));
+  expect(noise).not.toContain('flow-euler');
+  const flow = samplerNamesFor({ _class_name: 'FlowMatchEulerDiscreteScheduler' });
+  expect(flow).toContain('flow-euler');
+  expect(flow).not.toContain('ddim');
 });

@@ -52,7 +52,7 @@ export class Reporter {
 
   /** Records a span on the request's own track. */
   span(entry: Entry, name: string, start: number, end: number = performance.now()): void {
-    this.trace?.add({ track: `request ${entry.id}`, name, start, end });
+    this.trace?.add({ track: entry.name, name, start, end });
   }
 }
 

@@ -17,6 +17,8 @@ export type RequestEvent =
 export interface RequestOptions {
   /** Whose request it is: clients share the GPU fairly. */
   client?: string | undefined;
+  /** What traces call it. Default: `request` and its number. */
+  name?: string | undefined;
   /** Higher goes first. Default 0. */
   priority?: number | undefined;
   /** Milliseconds from now within which it should be done. Orders requests of one priority; none is dropped for it. */
@@ -48,6 +50,8 @@ export type EntryState = 'waiting' | 'starting' | 'ready' | 'running' | 'finishi
 /** @internal A request as the scheduler sees it. */
 export interface Entry extends Ranked {
   readonly id: number;
+  /** Its track in traces. */
+  readonly name: string;
   readonly chain: Chain<unknown, unknown>;
   /** Description of the request, from which it can start over. */
   readonly input: unknown;
@@ -99,6 +103,7 @@ export function newEntry(
   given: Pick<
     Entry,
     | 'id'
+    | 'name'
     | 'chain'
     | 'input'
     | 'priority'

@@ -176,13 +176,14 @@ export class Scheduler {
     id: number,
     chain: Chain<In, Out>,
     input: In,
-    { client = '', signal, onEvent, resume }: RequestOptions,
+    { client = '', name = `request ${id}`, signal, onEvent, resume }: RequestOptions,
     rest: Pick<Entry, 'priority' | 'deadline' | 'resolve' | 'reject'>,
   ): Entry {
     const abort = (): void => this.#end(entry, () => entry.reject(signal!.reason));
     const entry = newEntry({
       ...rest,
       id,
+      name,
       chain,
       input,
       onEvent,
@@ -277,7 +278,7 @@ export class Scheduler {
   /** After the GPU has done a step. */
   #measured(batch: readonly Entry[], { name }: AnyStage, { ms, start, end }: Busy): void {
     noteOvertaken(this.#entries, batch[0]!, ms);
-    const requests = batch.map(({ id }) => id);
+    const requests = batch.map((entry) => entry.name);
     this.trace?.add({ track: GPU_TRACK, name, start, end, args: { requests } });
   }
 

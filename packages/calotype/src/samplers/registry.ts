@@ -72,6 +72,27 @@ export function samplerNames(): string[] {
   return [...new Set([...byName.values()].map((definition) => definition.names[0])), ...Object.keys(presets)];
 }
 
+/** Those of {@link samplerNames} that can sample the model with this scheduler config. */
+export function samplerNamesFor(model: SchedulerConfig): string[] {
+  const own = fitting(model, model);
+  return samplerNames().filter((name) => {
+    const sampler = fitting(name, model);
+    return sampler && (!own || sampler.kind === own.kind);
+  });
+}
+
+/** The sampler, if it can do what the config asks for. */
+function fitting(choice: string | SchedulerConfig, model: SchedulerConfig): Sampler | undefined {
+  try {
+    const sampler = createSampler(choice, model);
+    sampler.plan({ numInferenceSteps: 4 });
+    return sampler;
+  } catch (error) {
+    if (error instanceof SamplerError) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Makes a sampler.
  *

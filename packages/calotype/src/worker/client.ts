@@ -92,6 +92,8 @@ export interface ClientGenerateOptions<T extends OutputType> extends SentOptions
   onProgress?: (progress: ClientProgress) => void;
   /** Steps between previews of the first image, which arrive with `onProgress`. Default: none. */
   previewEvery?: number;
+  /** What recordings call the request. Default: `request` and its number. */
+  name?: string;
 }
 
 /**
@@ -175,7 +177,7 @@ export class TextToImageClient {
 
   /** Asks for pictures, and gives a handle to follow, reorder or cancel the request by. */
   submit<T extends OutputType = 'bitmap'>(options: ClientGenerateOptions<T>): GenerationHandle<T> {
-    const { signal, onProgress, previewEvery, priority, deadlineMs, ...sent } = options;
+    const { signal, onProgress, previewEvery, name, priority, deadlineMs, ...sent } = options;
     const order: Order = {
       ...(priority !== undefined && { priority }),
       ...(deadlineMs !== undefined && { deadlineMs }),
@@ -185,7 +187,7 @@ export class TextToImageClient {
       (signal, onEvent) =>
         this.#client.call(
           'generate',
-          { id, model: this.#model, options: sent, order, previewEvery },
+          { id, name, model: this.#model, options: sent, order, previewEvery },
           { signal, onEvent, resumable: true },
         ) as Promise<GenerateResult<T>>,
       (changes) => this.#client.call('reorder', { id, ...changes }),
@@ -195,12 +197,24 @@ export class TextToImageClient {
 
   /** Starts recording what the engine does, for all who share it. */
   async startRecording(): Promise<void> {
-    await this.#client.call('record', { on: true });
+    await this.#record(true);
   }
 
-  /** Ends the recording. `undefined` where none was started, or the engine was lost meanwhile. */
-  async stopRecording(): Promise<Trace | undefined> {
-    const recording = await this.#client.call('record', { on: false });
+  /**
+   * What was recorded since the start or since this was last called; the recording goes on. `undefined` where none was
+   * started, or the engine was lost meanwhile.
+   */
+  takeRecording(): Promise<Trace | undefined> {
+    return this.#record(true);
+  }
+
+  /** Ends the recording and gives the rest of it. `undefined` as from `takeRecording`. */
+  stopRecording(): Promise<Trace | undefined> {
+    return this.#record(false);
+  }
+
+  async #record(on: boolean): Promise<Trace | undefined> {
+    const recording = await this.#client.call('record', { on });
     if (!recording) return undefined;
     const trace = new Trace(recording.start);
     for (const span of recording.spans) trace.add(span);

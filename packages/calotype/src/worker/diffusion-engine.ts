@@ -6,6 +6,7 @@ import {
   type RequestEvent,
   type SchedulerOptions,
 } from '@calotype/scheduler';
+import { samplerNamesFor } from '../samplers/index.ts';
 import { generationChain, type GenerationEvent } from './generation-stages.ts';
 import { ImageEncoder } from './image-encoder.ts';
 import { LoadedModels } from './loaded-models.ts';
@@ -64,6 +65,7 @@ export class DiffusionEngine {
         adapter: engine.capabilities.adapter,
         precision: spec.precision ?? engine.precision,
         defaultSize,
+        samplers: samplerNamesFor(pipeline.model.facts.scheduler),
       };
       emit({ type: 'ready', info });
       this.#shares.add(share);
@@ -76,12 +78,13 @@ export class DiffusionEngine {
       }
     },
 
-    generate: async ({ id, model: spec, options, order, previewEvery }, context) => {
+    generate: async ({ id, name, model: spec, options, order, previewEvery }, context) => {
       const { signal, client, emit, resume, keep } = context;
       using use = this.#models.use(spec);
       const request = { model: use.model, options, previewEvery, arrived: performance.now() };
       const { result, reorder } = this.scheduler.submit(this.#chain, request, {
         ...order,
+        name,
         client,
         signal,
         resume: resume as Checkpoint | undefined,

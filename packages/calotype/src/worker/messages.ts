@@ -61,6 +61,8 @@ export interface ModelInfo {
   precision: Precision;
   /** Pixels along each axis that the model was trained for. */
   defaultSize: number;
+  /** Names of the samplers that it can be sampled with. */
+  samplers: readonly string[];
 }
 
 /** What loading reports; `ready` may come again, after a loss. */
@@ -75,6 +77,8 @@ export interface HoldInput {
 export interface GenerateInput {
   /** Name by which `reorder` finds the request. */
   id: string;
+  /** What traces call it. */
+  name?: string | undefined;
   model: ModelSpec;
   options: SentOptions<OutputType>;
   order: Order;
