@@ -4,7 +4,7 @@ import { lookup } from '../ops/registry.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import { equalShapes, type Shape } from '../tensor/shape.ts';
 import { attributeMap, constantValue, newestRules } from './emit.ts';
-import type { Graph, Node, Value } from './graph.ts';
+import { operandsOf, type Graph, type Node, type Value } from './graph.ts';
 
 /** What a node is without its results. */
 export type NodeContent = Pick<Node, 'op' | 'inputs'> & Partial<Omit<Node, 'op' | 'inputs' | 'outputs'>>;
@@ -277,14 +277,6 @@ export class GraphEditor {
       users.splice(users.indexOf(node), 1);
     }
   }
-}
-
-/** All values that a node reads, the epilogue's included; one entry for each slot. */
-export function operandsOf(node: Node): readonly Value[] {
-  const own = node.inputs.includes(undefined)
-    ? node.inputs.filter((value) => value !== undefined)
-    : node.inputs;
-  return (node.epilogue ? [...own, ...node.epilogue.inputs] : own) as readonly Value[];
 }
 
 function complete(content: NodeContent): Node {

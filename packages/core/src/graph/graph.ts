@@ -63,3 +63,11 @@ export interface Epilogue {
 
 /** Domain of the operators that only passes create. */
 export const OWN_DOMAIN = 'calotype';
+
+/** All values that a node reads, the epilogue's included; one entry for each slot. */
+export function operandsOf(node: Node): readonly Value[] {
+  const own = node.inputs.includes(undefined)
+    ? node.inputs.filter((value) => value !== undefined)
+    : node.inputs;
+  return (node.epilogue ? [...own, ...node.epilogue.inputs] : own) as readonly Value[];
+}

@@ -2,7 +2,7 @@ import { describe } from '../ops/operands.ts';
 import { lookup } from '../ops/registry.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { equalShapes } from '../tensor/shape.ts';
-import { operandsOf } from './edit.ts';
+import { operandsOf } from './graph.ts';
 import type { Graph, Node, Value } from './graph.ts';
 import { printType } from './print.ts';
 

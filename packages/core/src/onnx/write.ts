@@ -25,10 +25,11 @@ export interface WrittenModel {
  * Writes a model as an ONNX file. Constants that are not at hand (`range`, `missing`) become external data, so that
  * nothing is read here.
  *
+ * @param options.keepPlaces refers to `missing` constants at the location and offset that they name
  * @throws Error for attributes of a kind that was not read in the first place
  */
-export function writeModel(model: Model): WrittenModel {
-  const writer = new ModelWriter();
+export function writeModel(model: Model, options: { keepPlaces?: boolean } = {}): WrittenModel {
+  const writer = new ModelWriter(options.keepPlaces ?? false);
   const bytes = join([
     int(1, model.irVersion),
     string(2, model.producer),
@@ -41,6 +42,11 @@ export function writeModel(model: Model): WrittenModel {
 
 class ModelWriter {
   readonly external = new Map<string, TensorRef>();
+  readonly #keepPlaces: boolean;
+
+  constructor(keepPlaces: boolean) {
+    this.#keepPlaces = keepPlaces;
+  }
 
   graph(graph: ModelGraph): Bytes[] {
     return [
@@ -114,15 +120,16 @@ class ModelWriter {
     const head = [message(1, dims.map(varint)), int(2, codeOf(dtype))];
     if (data.kind === 'strings') return [...head, ...strings(6, data.values), string(8, name)];
     if (data.kind === 'inline') return [...head, string(8, name), message(9, [data.bytes])];
-    const location = `tensor${this.external.size}`;
-    this.external.set(location, ref);
+    const isKept = this.#keepPlaces && data.kind === 'missing';
+    const location = isKept ? data.location : `tensor${this.external.size}`;
+    if (!isKept) this.external.set(location, ref);
     const entry = (key: string, value: string): Bytes => message(13, [string(1, key), string(2, value)]);
     const length = String(bytesOf(dtype, sizeOf(dims)));
     return [
       ...head,
       string(8, name),
       entry('location', location),
-      entry('offset', '0'),
+      entry('offset', String(isKept ? data.offset : 0)),
       entry('length', length),
       int(14, 1),
     ];

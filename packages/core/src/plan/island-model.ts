@@ -1,4 +1,4 @@
-import type { Graph, Node, Value } from '../graph/graph.ts';
+import { operandsOf, type Graph, type Node, type Value } from '../graph/graph.ts';
 import { toNumbers } from '../onnx/elements.ts';
 import { codeOf } from '../onnx/element-types.ts';
 import type { Attribute, Model, ModelNode, TensorRef } from '../onnx/model.ts';
@@ -70,11 +70,6 @@ export function bordersOf(nodes: readonly Node[], graph: Graph): { inputs: Value
   }
   const outputs = nodes.flatMap((node) => node.outputs).filter((value) => wanted.has(value));
   return { inputs: [...inputs], outputs };
-}
-
-/** Everything a node reads. */
-export function operandsOf(node: Node): Value[] {
-  return [...node.inputs, ...(node.epilogue?.inputs ?? [])].filter((value) => value !== undefined);
 }
 
 class IslandWriter {

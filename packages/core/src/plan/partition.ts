@@ -1,5 +1,5 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { operandsOf } from './island-model.ts';
+import { operandsOf } from '../graph/graph.ts';
 
 /** Nodes that another runtime computes together. */
 export interface IslandNodes {

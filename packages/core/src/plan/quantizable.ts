@@ -1,6 +1,6 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { isFloat } from '../tensor/dtype.ts';
-import { operandsOf } from './island-model.ts';
+import { operandsOf } from '../graph/graph.ts';
 
 const LAYERS = new Set(['Conv', 'ConvTranspose', 'MatMul', 'Gemm', 'GatedMatMul']);
 const CONVOLUTIONS = new Set(['Conv', 'ConvTranspose']);

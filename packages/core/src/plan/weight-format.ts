@@ -6,4 +6,11 @@
 export type WeightFormat = 'as-stored' | 'f16' | 'int8' | 'int4';
 
 /** Neighbours that share a scale. */
-export const blockSizes = { int8: 64, int4: 32 } as const;
+export const blockSizes: { readonly int8: 64; readonly int4: 32 } = { int8: 64, int4: 32 };
+
+/** Products with fewer terms or weights than this are left as they are: what they would save is not worth their error. */
+export const leastDepth = 64;
+export const leastElements = 4096;
+
+/** The same for tables: those of positions are small. */
+export const leastTableElements: number = 2 ** 16;

@@ -1,4 +1,5 @@
-import { operandsOf, type GraphEditor } from '../edit.ts';
+import type { GraphEditor } from '../edit.ts';
+import { operandsOf } from '../graph.ts';
 import type { Value } from '../graph.ts';
 
 /** Knows which values depend on weights and constants only: those are computed once, at load. */

@@ -1,5 +1,5 @@
 import type { Lowering } from '../../plan/lowering.ts';
-import { blockSizes } from '../../plan/weight-format.ts';
+import { blockSizes, leastDepth, leastElements } from '../../plan/weight-format.ts';
 import blockSource from '../quantize/quantize_block.wgsl';
 import { scalarOf, u32 } from '../shader.ts';
 import { address, addressParams } from './pack-address.ts';
@@ -8,10 +8,6 @@ import type { GemmProblem, PreparedB, WeightSource } from './problem.ts';
 import source from './quantize_weight.wgsl';
 
 const WORKGROUP = 64;
-
-/** Smaller weights are left as they are: what they would save is not worth their error. */
-const LEAST_DEPTH = 64;
-const LEAST_ELEMENTS = 4096;
 
 /** A float weight quantized as it is packed, where the session's format for the layer says so. */
 export function quantizeWeight(
@@ -22,7 +18,7 @@ export function quantizeWeight(
   const { weights } = lowering;
   const { depth } = problem;
   if ((weights !== 'int4' && weights !== 'int8') || scalarOf(b.view.storage) !== 'f32') return undefined;
-  if (depth < LEAST_DEPTH || depth * problem.columns < LEAST_ELEMENTS) return undefined;
+  if (depth < leastDepth || depth * problem.columns < leastElements) return undefined;
   const bits = weights === 'int4' ? 4 : 8;
   const block = blockSizes[weights];
   const { columns, chunks, words } = packedSizes(problem, bits);

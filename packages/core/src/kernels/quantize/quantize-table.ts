@@ -2,16 +2,13 @@ import type { Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import type { Quantized } from '../../plan/quantized.ts';
 import { isDense } from '../../plan/view.ts';
-import { blockSizes } from '../../plan/weight-format.ts';
+import { blockSizes, leastTableElements } from '../../plan/weight-format.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { scalarOf, u32 } from '../shader.ts';
 import blockSource from './quantize_block.wgsl';
 import source from './quantize_table.wgsl';
 
 const WORKGROUP = 64;
-
-/** Smaller tables (positions) are left as they are. */
-const LEAST_ELEMENTS = 2 ** 16;
 
 /** A table [rows, width] of floats in integers, where the session's format for the layer says so. */
 export function quantizeTable(lowering: Lowering, table: TensorView): Quantized | undefined {
@@ -20,7 +17,8 @@ export function quantizeTable(lowering: Lowering, table: TensorView): Quantized 
   const size = blockSizes[weights];
   const [rows, width] = table.shape;
   const fits = table.shape.length === 2 && width! % size === 0 && isDense(table);
-  if (!fits || scalarOf(table.storage) !== 'f32' || sizeOf(table.shape) < LEAST_ELEMENTS) return undefined;
+  if (!fits || scalarOf(table.storage) !== 'f32' || sizeOf(table.shape) < leastTableElements)
+    return undefined;
   const bits = weights === 'int4' ? 4 : 8;
   const blocks = (rows! * width!) / size;
   const words = lowering.scratch('integers', [rows!, (width! * bits) / 32], 'u32');

@@ -1,0 +1,32 @@
+import { readModel, urlStore } from '@calotype/core';
+import { fetchFixture, fixtureUrl } from './reference.ts';
+
+/** Shorter contents could be found where they are not. */
+const LEAST_BYTES = 16;
+
+/**
+ * A model in one file with every float32 constant in it, but for single numbers, moved by one unit in its last place:
+ * alternately up and down.
+ */
+export async function nudged(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await fetchFixture(path);
+  const { graph } = await readModel(urlStore(fixtureUrl('')), path);
+  const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (const { dtype, data } of graph.initializers.values()) {
+    if (dtype !== 'float32') continue;
+    const place =
+      data.kind === 'range' ? data : data.kind === 'inline' ? placeOf(data.bytes, bytes) : undefined;
+    if (!place) continue;
+    const end = place.offset + place.length;
+    for (let at = place.offset; at < end; at += 4) file.setUint32(at, file.getUint32(at, true) ^ 1, true);
+  }
+  return bytes;
+}
+
+function placeOf(part: Uint8Array, bytes: Uint8Array): { offset: number; length: number } | undefined {
+  if (part.byteLength < LEAST_BYTES) return undefined;
+  for (let at = bytes.indexOf(part[0]!); at >= 0; at = bytes.indexOf(part[0]!, at + 1)) {
+    if (part.every((byte, i) => bytes[at + i] === byte)) return { offset: at, length: part.byteLength };
+  }
+  return undefined;
+}
