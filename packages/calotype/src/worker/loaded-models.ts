@@ -27,8 +27,14 @@ export class LoadedModels {
 
   /** The engine, made when it is first needed. */
   engine(): Promise<Engine> {
-    this.#engine ??= this.#open();
-    return this.#engine;
+    if (this.#engine) return this.#engine;
+    const opening = this.#open();
+    this.#engine = opening;
+    // The next one may find a device.
+    opening.catch(() => {
+      if (this.#engine === opening) this.#engine = undefined;
+    });
+    return opening;
   }
 
   /** The engine, if there is one. */
@@ -62,7 +68,6 @@ export class LoadedModels {
         await this.engine();
         break;
       } catch (error) {
-        this.#engine = undefined;
         if (attempt === ATTEMPTS) throw error;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS * attempt));
       }

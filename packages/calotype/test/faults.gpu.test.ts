@@ -1,0 +1,232 @@
+import { Engine } from '@calotype/core';
+import { hashFill } from '@calotype/dev/hash-fill';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import {
+  DiffusionEngine,
+  TextToImageClient,
+  WorkerCrashedError,
+  type ClientGenerateOptions,
+  type ClientProgress,
+  type GenerateResult,
+} from '../src/index.ts';
+import { LatentDecoder } from '../src/stages/decode-latents.ts';
+import { relativeL2 } from './numbers.ts';
+
+type Pictures = GenerateResult<'imageData'>;
+type Options = ClientGenerateOptions<'imageData'>;
+
+const model = {
+  source: new URL('/fixtures/tiny-sd/', location.href).href,
+  precision: 'f32',
+  warmUp: { width: 64, height: 64 },
+} as const;
+
+const options = { prompt: 'a cat', width: 64, height: 64, output: 'imageData' } as const;
+
+let engines: Engine[];
+let served: DiffusionEngine;
+let requests = 0;
+
+beforeEach(() => {
+  engines = [];
+  served = new DiffusionEngine({
+    limit: 1000,
+    checkpointMs: 100,
+    createEngine: async () => {
+      const engine = await Engine.create({ precision: 'f32' });
+      engines.push(engine);
+      return engine;
+    },
+  });
+});
+
+afterEach(() => served.dispose());
+
+/** Asks the engine as a client does, in this thread. */
+function generate(
+  wanted: Options,
+  signal: AbortSignal = new AbortController().signal,
+  emit: (progress: ClientProgress) => void = () => {},
+): Promise<Pictures> {
+  const input = { id: `${requests++}`, model, options: wanted, order: {} };
+  const context = { signal, client: `client ${requests % 3}`, emit, resume: undefined, keep: () => {} };
+  return served.service.generate(input, context) as Promise<Pictures>;
+}
+
+/** Keeps the model loaded until the result is called. */
+function hold(): () => void {
+  const controller = new AbortController();
+  const context = {
+    signal: controller.signal,
+    client: 'holder',
+    emit: () => {},
+    resume: undefined,
+    keep: () => {},
+  };
+  served.service.hold({ model }, context).catch(() => {});
+  return () => controller.abort();
+}
+
+function worstDifference(a: Pictures, b: Pictures): number {
+  let worst = 0;
+  a.images[0]!.data.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - b.images[0]!.data[i]!))));
+  return worst;
+}
+
+test('latents are the same alone and among seven others', async () => {
+  hold();
+  const seen: Float32Array[] = [];
+  const decode = LatentDecoder.prototype.decode;
+  const spy = vi.spyOn(LatentDecoder.prototype, 'decode').mockImplementation(async function (
+    this: LatentDecoder,
+    latents,
+    ...rest
+  ) {
+    const [values, pictures] = await Promise.all([latents.data(), decode.call(this, latents, ...rest)]);
+    seen.push(values);
+    return pictures;
+  });
+  const wanted: Options[] = [
+    'euler-ancestral',
+    'dpm++-2m',
+    'ddim',
+    'euler',
+    'heun',
+    'lms',
+    'unipc',
+    'lcm',
+  ].map((sampler, i) => ({
+    ...options,
+    sampler,
+    seed: i,
+    numInferenceSteps: 3 + (i % 3),
+    guidanceScale: i % 3 ? 4 : 1,
+  }));
+  for (const request of wanted) await generate(request);
+  const alone = seen.splice(0);
+  await Promise.all(wanted.map((request) => generate(request)));
+  expect(seen.length).toBe(8);
+  // They finish in another order: each must be found among those that ran alone.
+  for (const latents of alone) {
+    expect(Math.min(...seen.map((other) => relativeL2(other, latents)))).toBeLessThan(1e-5);
+  }
+  spy.mockRestore();
+}, 120_000);
+
+test('a device destroyed in the middle of a step costs the steps since the last checkpoint, no request', async () => {
+  const release = hold();
+  const wanted: Options[] = [1, 2].map((seed) => ({ ...options, seed, numInferenceSteps: 20 }));
+  const alone = await generate(wanted[0]!);
+  const told: ClientProgress[] = [];
+  const results = wanted.map((request, i) =>
+    generate(request, undefined, (progress) => i === 0 && told.push(progress)),
+  );
+  await expect
+    .poll(() => told.some((p) => p.stage === 'denoise' && p.step > 8), { timeout: 30_000 })
+    .toBe(true);
+  engines[0]!.device.destroy();
+  const pictures = await Promise.all(results);
+  expect(worstDifference(pictures[0]!, alone)).toBeLessThanOrEqual(1);
+  expect(engines.length).toBe(2);
+  const restart = told.findIndex(({ stage }) => stage === 'restarted');
+  const again = told.slice(restart).find((progress) => progress.stage === 'denoise')!;
+  expect(again.step).toBeGreaterThan(0);
+  release();
+  await expect.poll(() => served.stats()).toMatchObject({ requests: 0, active: 0, models: 0, gpuBuffers: 0 });
+}, 120_000);
+
+test('a loss that the network is gone for fails the requests with what reading said; later ones work', async () => {
+  const release = hold();
+  await generate({ ...options, numInferenceSteps: 1, seed: 1 });
+  const fetchAsBefore = globalThis.fetch;
+  const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));
+  const failing = generate({ ...options, numInferenceSteps: 30, seed: 1 });
+  failing.catch(() => {});
+  await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
+  engines[0]!.device.destroy();
+  await expect(failing).rejects.toMatchObject({ name: 'SourceError' });
+  offline.mockRestore();
+  expect(globalThis.fetch).toBe(fetchAsBefore);
+  expect((await generate({ ...options, numInferenceSteps: 1, seed: 1 })).images.length).toBe(1);
+  release();
+}, 120_000);
+
+test('a thousand requests cancelled at random all settle, and memory returns to its start', async () => {
+  const release = hold();
+  // From 0 to 1: hash fills have a standard deviation of 1.
+  const random = hashFill('cancelled', 2000).map((value) => value / Math.sqrt(12) + 0.5);
+  const alone = await generate({ ...options, numInferenceSteps: 2, seed: 1, guidanceScale: 1 });
+  const before = await served.stats();
+  const outcomes = Array.from({ length: 1000 }, async (_, i) => {
+    const controller = new AbortController();
+    if (random[2 * i]! < 0.95) {
+      const cancel = (): void => controller.abort(new DOMException('enough', 'AbortError'));
+      setTimeout(cancel, random[2 * i + 1]! * 4000);
+    }
+    const request = { ...options, numInferenceSteps: 2, seed: i % 2, guidanceScale: 1 };
+    try {
+      const picture = await generate(request, controller.signal);
+      return i % 2 === 0 || worstDifference(picture, alone) <= 1 ? 'right' : 'wrong';
+    } catch (error) {
+      return (error as Error).name;
+    }
+  });
+  const settled = await Promise.all(outcomes);
+  expect(new Set(settled)).toEqual(new Set(['right', 'AbortError']));
+  // What batches keep for their next step is let go of when another shape takes its place.
+  await generate({ ...options, numInferenceSteps: 2, seed: 1, guidanceScale: 1 });
+  await expect.poll(async () => (await served.stats()).requests).toBe(0);
+  expect((await served.stats()).gpuBuffers).toBeLessThanOrEqual(before.gpuBuffers);
+  release();
+  await expect.poll(() => served.stats()).toMatchObject({ models: 0, gpuBuffers: 0, gpuBytes: 0 });
+}, 120_000);
+
+test('a worker that is terminated is replaced, and its requests go on', async () => {
+  const workers: Worker[] = [];
+  using client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
+    precision: 'f32',
+    warmUp: { width: 64, height: 64 },
+    sharing: 'none',
+    worker: () => {
+      const worker = new Worker(new URL('../src/worker/gpu-worker.ts', import.meta.url), { type: 'module' });
+      workers.push(worker);
+      return worker;
+    },
+  });
+  const alone = await client.generate({ ...options, numInferenceSteps: 20, seed: 4 });
+  let step = 0;
+  const result = client.generate({
+    ...options,
+    numInferenceSteps: 20,
+    seed: 4,
+    onProgress: (progress) => progress.stage === 'denoise' && (step = progress.step),
+  });
+  await expect.poll(() => step, { timeout: 20_000 }).toBeGreaterThan(5);
+  workers[0]!.terminate();
+  expect(worstDifference(await result, alone)).toBeLessThanOrEqual(1);
+  expect(workers.length).toBe(2);
+  client.dispose();
+  await expect(client.generate(options)).rejects.toBeInstanceOf(WorkerCrashedError);
+}, 120_000);
+
+test('the main thread is never blocked for long by a generation', async () => {
+  using client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
+    precision: 'f32',
+    warmUp: { width: 64, height: 64 },
+    sharing: 'none',
+  });
+  const blocked: number[] = [];
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) blocked.push(duration);
+  });
+  observer.observe({ type: 'longtask' });
+  // That it sees what blocks.
+  const until = performance.now() + 80;
+  while (performance.now() < until);
+  await expect.poll(() => blocked.length).toBe(1);
+  await client.generate({ ...options, output: 'blob', seed: 1, numInferenceSteps: 10, previewEvery: 1 });
+  // The entries of the last tasks come a little later.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  observer.disconnect();
+  expect(blocked.slice(1)).toEqual([]);
+}, 60_000);
