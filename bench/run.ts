@@ -5,6 +5,8 @@ import type { Precision } from '@calotype/core';
 import { hostPages } from '@calotype/dev/browser-page';
 import { isFlagSet, type FlagSet } from '@calotype/dev/chromium';
 import { profileTable } from './profile-table.ts';
+import { requestsScenarios, type RequestsRow } from './requests-types.ts';
+import { requestsChart, requestsTable } from './requests-report.ts';
 import { scenarios } from './scenarios.ts';
 import type { BenchPage, Row } from './types.ts';
 
@@ -44,8 +46,11 @@ export async function main(
     console.error(usage);
     return values.help ? 0 : 2;
   }
-  const chosen = scenarios.filter(({ name }) => values.only?.some((part) => name.includes(part)) ?? true);
+  const isChosen = ({ name }: { name: string }): boolean =>
+    values.only?.some((part) => name.includes(part)) ?? true;
+  const chosen = scenarios.filter(isChosen);
   const rows: Row[] = [];
+  const requests: RequestsRow[] = [];
   let failed = 0;
   let adapter = values.adapter ?? 'unknown';
   let browser = 'unknown';
@@ -76,8 +81,35 @@ export async function main(
         await page.close();
       }
     }
+    const concurrent = requestsScenarios(flags).filter(isChosen);
+    if (concurrent.length === 0) continue;
+    // One page for all: what takes longest is the model.
+    const page = await host.open('index.html', (line) => console.error(line));
+    const found = await page.evaluate(() => calotypeBench.adapter());
+    adapter = values.adapter ?? found.name;
+    browser = page.context().browser()?.version() ?? browser;
+    const precision = (values.precision as Precision | undefined) ?? found.precision;
+    for (const scenario of concurrent) {
+      try {
+        const row = await page.evaluate(([item, options]) => calotypeBench.runRequests(item, options), [
+          scenario,
+          { flags, precision, runs: Number(values.runs), profile: false },
+        ] as const);
+        requests.push(row);
+        console.log(describeRequests(row));
+      } catch (error) {
+        failed++;
+        console.log(`${scenario.name} ${flags}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    await page.close();
   }
-  await save(rows, join(values.out, adapter), { adapter, browser: `Chromium ${browser}` });
+  const folder = join(values.out, adapter);
+  await save(rows, requests, folder, { adapter, browser: `Chromium ${browser}` });
+  if (requests.length > 0) {
+    console.log(requestsTable(requests));
+    await writeFile(join(folder, 'requests.svg'), requestsChart(requests));
+  }
   return failed > 0 ? 1 : 0;
 }
 
@@ -96,18 +128,27 @@ function describe(row: Row): string {
   );
 }
 
+function describeRequests(row: RequestsRow): string {
+  return (
+    `${row.name} ${row.flags} ${row.precision}: ${row.imagesPerSecond.toFixed(2)} images/s, ` +
+    `p50 ${row.latencyP50Ms.toFixed(0)} ms, p95 ${row.latencyP95Ms.toFixed(0)} ms, ` +
+    `GPU idle ${(row.gpuIdleShare * 100).toFixed(1)} %, ${row.jobsPerStep.toFixed(1)} requests a step`
+  );
+}
+
 /** Writes `latest.json`; what was there before stays beside it under the time it was made. */
 async function save(
   rows: readonly Row[],
+  requests: readonly RequestsRow[],
   folder: string,
   where: { adapter: string; browser: string },
 ): Promise<void> {
-  if (rows.length === 0) return;
+  if (rows.length + requests.length === 0) return;
   await mkdir(folder, { recursive: true });
   const latest = join(folder, 'latest.json');
   const before = await stat(latest).catch(() => undefined);
   if (before)
     await rename(latest, join(folder, `${before.mtime.toISOString().replaceAll(/[:.]/g, '-')}.json`));
-  const report = { made: new Date().toISOString(), ...where, rows };
+  const report = { made: new Date().toISOString(), ...where, rows, requests };
   await writeFile(latest, `${JSON.stringify(report, null, 2)}\n`);
 }

@@ -1,5 +1,6 @@
 import type { DispatchTime, Precision } from '@calotype/core';
 import type { FlagSet } from '@calotype/dev/chromium';
+import type { RequestsRow, RequestsScenario } from './requests-types.ts';
 import type { GraphScenario } from './scenarios.ts';
 
 /** One measurement, as `bench/results` holds it. */
@@ -44,4 +45,6 @@ export interface Measurement {
 export interface BenchPage {
   adapter(): Promise<{ name: string; precision: Precision }>;
   run(scenario: GraphScenario, options: BenchOptions): Promise<Measurement>;
+  /** Concurrent requests; the model stays loaded on the page from one call to the next. */
+  runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow>;
 }

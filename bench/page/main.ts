@@ -12,6 +12,7 @@ import { hashFill } from '@calotype/dev/hash-fill';
 import { readSafetensors } from '@calotype/dev/safetensors';
 import type { GraphScenario } from '../scenarios.ts';
 import type { BenchOptions, BenchPage, Measurement } from '../types.ts';
+import { runRequests } from './requests.ts';
 
 /** Runs before the first measured one: clocks ramp up for about a second. */
 const WARM_UP_MS = 1500;
@@ -26,6 +27,7 @@ globalThis.calotypeBench = {
     return { name: engine.capabilities.adapter, precision: engine.precision };
   },
   run,
+  runRequests,
 };
 
 async function run(scenario: GraphScenario, options: BenchOptions): Promise<Measurement> {

@@ -48,5 +48,12 @@ export {
 } from './worker/client.ts';
 export { DiffusionEngine, type DiffusionEngineOptions } from './worker/diffusion-engine.ts';
 export { GenerationHandle } from './worker/generation-handle.ts';
-export type { ClientProgress, EngineStats, ModelInfo, Order } from './worker/messages.ts';
+export type {
+  ClientProgress,
+  EngineStats,
+  HoldEvent,
+  ModelInfo,
+  ModelSpec,
+  Order,
+} from './worker/messages.ts';
 export { QueueFullError, Trace, WorkerCrashedError, type ChromeTrace, type Span } from '@calotype/scheduler';

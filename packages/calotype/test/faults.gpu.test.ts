@@ -76,7 +76,10 @@ function worstDifference(a: Pictures, b: Pictures): number {
 test('latents are the same alone and among seven others', async () => {
   hold();
   const seen: Float32Array[] = [];
-  const decode = LatentDecoder.prototype.decode;
+  const decode = Reflect.get(LatentDecoder.prototype, 'decode') as (
+    this: LatentDecoder,
+    ...args: Parameters<LatentDecoder['decode']>
+  ) => ReturnType<LatentDecoder['decode']>;
   const spy = vi.spyOn(LatentDecoder.prototype, 'decode').mockImplementation(async function (
     this: LatentDecoder,
     latents,
@@ -156,10 +159,9 @@ test('a thousand requests cancelled at random all settle, and memory returns to 
   // From 0 to 1: hash fills have a standard deviation of 1.
   const random = hashFill('cancelled', 2000).map((value) => value / Math.sqrt(12) + 0.5);
   const alone = await generate({ ...options, numInferenceSteps: 2, seed: 1, guidanceScale: 1 });
-  const before = await served.stats();
   const outcomes = Array.from({ length: 1000 }, async (_, i) => {
     const controller = new AbortController();
-    if (random[2 * i]! < 0.95) {
+    if (random[2 * i]! < 0.98) {
       const cancel = (): void => controller.abort(new DOMException('enough', 'AbortError'));
       setTimeout(cancel, random[2 * i + 1]! * 4000);
     }
@@ -173,10 +175,10 @@ test('a thousand requests cancelled at random all settle, and memory returns to 
   });
   const settled = await Promise.all(outcomes);
   expect(new Set(settled)).toEqual(new Set(['right', 'AbortError']));
-  // What batches keep for their next step is let go of when another shape takes its place.
-  await generate({ ...options, numInferenceSteps: 2, seed: 1, guidanceScale: 1 });
-  await expect.poll(async () => (await served.stats()).requests).toBe(0);
-  expect((await served.stats()).gpuBuffers).toBeLessThanOrEqual(before.gpuBuffers);
+  // Jobs under way when their request was cancelled end with their step.
+  const idle = { requests: 0, active: 0, heldBytes: 0, inFlight: 0, clients: 0 };
+  await expect.poll(() => served.scheduler.stats).toEqual(idle);
+  // With the model goes all that is left, down to the last buffer.
   release();
   await expect.poll(() => served.stats()).toMatchObject({ models: 0, gpuBuffers: 0, gpuBytes: 0 });
 }, 120_000);

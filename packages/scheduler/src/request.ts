@@ -139,3 +139,8 @@ export function newEntry(
     since: now,
   };
 }
+
+/** @internal A deadline on this thread's clock. */
+export function deadlineOf(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : performance.now() + ms;
+}

@@ -9,6 +9,7 @@ import type { SchedulerOptions } from './options.ts';
 import { agedPriority, FairShare, noteOvertaken } from './policy.ts';
 import { first, Reporter } from './reporter.ts';
 import {
+  deadlineOf,
   hasEnded,
   newEntry,
   stageOf,
@@ -32,6 +33,10 @@ const MOST_RESTARTS = 3;
  * const { result } = scheduler.submit(pictures, { prompt }, { client: 'tab 1', signal });
  */
 export class Scheduler {
+  /** Requests that may have left the queue at once. See `SchedulerOptions`. */
+  maxActive: number;
+  /** Most jobs in one step. See `SchedulerOptions`. */
+  maxBatch: number;
   readonly #options: SchedulerOptions;
   readonly #admission: Admission;
   readonly #loop: GpuLoop;
@@ -49,11 +54,13 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions = {}) {
     this.#options = options;
+    this.maxActive = options.maxActive ?? Infinity;
+    this.maxBatch = options.maxBatch ?? Infinity;
     const lane = new GpuLane(options.whenDone ?? (async () => {}), options.gpuShare ?? 1);
     this.#loop = new GpuLoop(lane, this.#nextStep, this.#fairness, {
       next: () => {
         const isOpen = !this.#disposed && !this.#recovery;
-        return isOpen ? this.#nextStep.choose(this.#entries, options.maxBatch ?? Infinity) : undefined;
+        return isOpen ? this.#nextStep.choose(this.#entries, this.maxBatch) : undefined;
       },
       advanced: (entry) => this.#advanced(entry),
       failed: (entries, error) => this.#failed(entries, error),
@@ -212,7 +219,7 @@ export class Scheduler {
 
   /** Starts every job that there is room for, in the order of turns. */
   #startAll(): void {
-    const most = this.#options.maxActive ?? Infinity;
+    const most = this.maxActive;
     let active = this.#active;
     // Where one found no room, nobody after it in the order looks: small requests must not hold up a large one.
     const full = new Map<AnyStage, number>();
@@ -460,8 +467,4 @@ export class Scheduler {
     for (const entry of this.#entries) entry.needsMemory = false;
     this.#wake();
   }
-}
-
-function deadlineOf(ms: number | undefined): number | undefined {
-  return ms === undefined ? undefined : performance.now() + ms;
 }

@@ -13,7 +13,9 @@ export class LoadedModels {
   readonly #onLoss: (error: Error) => void;
   readonly #models = new Map<string, LoadedModel>();
   #engine: Promise<Engine> | undefined;
-  #anonymous = 0;
+  /** Of sources in this thread that are no URLs. */
+  readonly #names = new WeakMap<object, string>();
+  #namesMade = 0;
 
   /** @param onLoss called when the device is lost */
   constructor(createEngine: () => Promise<Engine>, onLoss: (error: Error) => void) {
@@ -87,10 +89,15 @@ export class LoadedModels {
     return engine;
   }
 
-  #keyOf({ source, precision, weights, warmUp }: ModelSpec): string {
-    // Folders and blobs of different tabs cannot be told to be the same.
-    const where = typeof source === 'string' ? source : `#${this.#anonymous++}`;
+  #keyOf({ source, name, precision, weights, warmUp }: ModelSpec): string {
+    const where = typeof source === 'string' ? source : (name ?? this.#nameOf(source));
     return JSON.stringify([where, precision, weights, warmUp]);
+  }
+
+  #nameOf(source: object): string {
+    let name = this.#names.get(source);
+    if (!name) this.#names.set(source, (name = `#${this.#namesMade++}`));
+    return name;
   }
 
   dispose(): void {

@@ -1,4 +1,4 @@
-import type { Precision } from '@calotype/core';
+import type { FileStore, Precision } from '@calotype/core';
 import type { Job, Span } from '@calotype/scheduler';
 import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
 import type { InpaintOptions } from '../pipelines/inpaint.ts';
@@ -11,7 +11,10 @@ export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<st
 
 /** A model and how it is loaded. Equal ones of one engine share weights. */
 export interface ModelSpec {
-  source: WireSource;
+  /** A store is for engines in the same thread only. */
+  source: WireSource | FileStore;
+  /** Tells that two sources which are no URLs are the same: what was sent is a copy each time. */
+  name?: string;
   precision?: Precision;
   weights?: LoadOptions['weights'];
   warmUp?: LoadOptions['warmUp'];
