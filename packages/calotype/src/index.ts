@@ -1,7 +1,7 @@
 export * from './errors.ts';
 export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';
-export type { ModelFacts } from './model/facts.ts';
+export type { GenerationDefaults, ModelFacts } from './model/facts.ts';
 export { DiffusionModel } from './model/model.ts';
 export type { Family } from './families/index.ts';
 export type {

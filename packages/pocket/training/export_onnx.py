@@ -19,6 +19,7 @@ MODEL_INDEX = {
     "_class_name": "OnnxStableDiffusionPipeline",
     "_diffusers_version": "0.30.0",
     "requires_safety_checker": False,
+    "_generation_defaults": {"num_inference_steps": WINDOWS, "guidance_scale": 1},
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "text_encoder": ["diffusers", "OnnxRuntimeModel"],

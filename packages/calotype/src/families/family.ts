@@ -1,6 +1,6 @@
 import type { Engine, Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
-import type { ModelFacts } from '../model/facts.ts';
+import type { GenerationDefaults, ModelFacts } from '../model/facts.ts';
 import type { PromptOptions } from '../pipelines/options.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
 import type { Conditioning } from '../stages/conditioning.ts';
@@ -43,8 +43,8 @@ export interface EncodeRequest {
 export interface Family {
   readonly name: string;
   readonly layout: DenoiserLayout;
-  /** What is taken where the caller says nothing. */
-  readonly defaults: { numInferenceSteps: number; guidanceScale: number };
+  /** What is taken where neither the caller nor the model's folder says anything. */
+  readonly defaults: GenerationDefaults;
   /** Pixels along each axis, where the config names no size. */
   readonly defaultSize: number;
   guidance(context: EncodeContext, options: PromptOptions): GuidanceChoice;

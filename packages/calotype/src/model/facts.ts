@@ -5,6 +5,13 @@ import type { SchedulerConfig } from '../samplers/index.ts';
 import type { LatentScaling } from '../stages/latent-scaling.ts';
 import type { ModelFolder } from './folder.ts';
 
+/** How a model wants to be sampled where the caller says nothing. */
+export interface GenerationDefaults {
+  numInferenceSteps: number;
+  /** 1 or less is none. */
+  guidanceScale: number;
+}
+
 /** What a model's configs and graphs tell about it. */
 export interface ModelFacts {
   latentChannels: number;
@@ -12,6 +19,8 @@ export interface ModelFacts {
   scaleFactor: number;
   /** Pixels along each axis that the model was trained for. */
   defaultSize: number;
+  /** The folder's own (`_generation_defaults` in `model_index.json`), else those of its family. */
+  defaults: GenerationDefaults;
   scaling: LatentScaling;
   /** `scheduler_config.json` */
   scheduler: SchedulerConfig;
@@ -21,7 +30,7 @@ export interface ModelFacts {
   index: Readonly<Record<string, unknown>>;
 }
 
-/** @throws ModelFolderError without a scheduler config */
+/** @throws ModelFolderError without a scheduler config, and for defaults that are none */
 export async function readFacts(
   folder: ModelFolder,
   family: Family,
@@ -47,6 +56,7 @@ export async function readFacts(
     latentChannels,
     scaleFactor,
     defaultSize: sampleSize === undefined ? family.defaultSize : sampleSize * scaleFactor,
+    defaults: readDefaults(folder.index, family),
     scaling: {
       // AutoencoderKL's default, that of Stable Diffusion 1.x and 2.x.
       scalingFactor: numberOf(vae?.['scaling_factor']) ?? 0.18215,
@@ -58,6 +68,34 @@ export async function readFacts(
     denoiser: denoiser ?? {},
     index: folder.index,
   };
+}
+
+/**
+ * Distilled models want few steps and no guidance, and diffusers has no file that says so. `model_index.json` may, in the
+ * names of diffusers' arguments: `"_generation_defaults": { "num_inference_steps": 4, "guidance_scale": 1 }`. Diffusers
+ * passes over keys with a leading underscore.
+ */
+function readDefaults(index: ModelFolder['index'], family: Family): GenerationDefaults {
+  const own = index['_generation_defaults'];
+  if (own === undefined) return family.defaults;
+  if (typeof own !== 'object' || own === null || Array.isArray(own)) throw wrongDefault('', own, 'an object');
+  const { num_inference_steps: steps, guidance_scale: scale } = own as Record<string, unknown>;
+  if (steps !== undefined && !(Number.isInteger(steps) && Number(steps) >= 1)) {
+    throw wrongDefault('.num_inference_steps', steps, 'a whole number from 1 on');
+  }
+  if (scale !== undefined && !Number.isFinite(scale))
+    throw wrongDefault('.guidance_scale', scale, 'a number');
+  return {
+    numInferenceSteps: numberOf(steps) ?? family.defaults.numInferenceSteps,
+    guidanceScale: numberOf(scale) ?? family.defaults.guidanceScale,
+  };
+}
+
+function wrongDefault(key: string, value: unknown, expected: string): ModelFolderError {
+  return new ModelFolderError(
+    'model_index.json',
+    `has _generation_defaults${key} that cannot be used: expected ${expected}, got ${JSON.stringify(value)}.`,
+  );
 }
 
 export function numberOf(value: unknown): number | undefined {

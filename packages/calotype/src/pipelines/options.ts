@@ -79,7 +79,8 @@ export interface PromptOptions {
   negativePooledPromptEmbeds?: Tensor<'float32'>;
   /**
    * How strictly to follow the prompt. Classifier-free guidance, which 1 or less turns off and which doubles the work;
-   * for models that were taught it (LCM, FLUX) a number that they get. Default: what suits the family.
+   * for models that were taught it (LCM, FLUX) a number that they get. Default: what the model's
+   * folder says, else what suits its family.
    */
   guidanceScale?: number;
   /** FLUX: classifier-free guidance beside the taught one. Default 1, none. */
@@ -126,7 +127,7 @@ export interface ControlOptions {
 }
 
 export interface GenerateOptions<T extends OutputType = 'bitmap'> extends PromptOptions, ControlOptions {
-  /** Denoising steps. Default: what suits the family. */
+  /** Denoising steps. Default: what the model's folder says, else what suits its family. */
   numInferenceSteps?: number;
   /** Timesteps of your own in place of `numInferenceSteps`, for samplers that take them. */
   timesteps?: readonly number[];

@@ -1,6 +1,7 @@
 import { ModelFolderError, OptionError } from '../errors.ts';
 import type { EncodeRequest } from '../families/family.ts';
 import type { Lora, LoraOptions, LoraSource } from '../lora/index.ts';
+import type { GenerationDefaults } from '../model/facts.ts';
 import type { ModelSource } from '../model/folder.ts';
 import { DiffusionModel } from '../model/model.ts';
 import { NoiseSource } from '../random/index.ts';
@@ -108,6 +109,11 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
   /** Pixels along each axis that the model was trained for. */
   get defaultSize(): number {
     return this.model.facts.defaultSize;
+  }
+
+  /** Steps and guidance that `generate` takes where the caller names none. */
+  get defaults(): GenerationDefaults {
+    return this.model.facts.defaults;
   }
 
   /** LoRAs that act, in the order of loading. */

@@ -44,7 +44,7 @@ export function resolveRequest(
   const shape = [images, latentChannels, height / scaleFactor, width / scaleFactor];
   const choice = model.family.guidance(model, {
     ...options,
-    guidanceScale: options.guidanceScale ?? model.family.defaults.guidanceScale,
+    guidanceScale: options.guidanceScale ?? model.facts.defaults.guidanceScale,
   });
   const [start, end] = options.guidanceInterval ?? [0, 1];
   if (!(start >= 0 && start <= end && end <= 1)) {
@@ -108,7 +108,7 @@ function planOf(
   }
   const { numInferenceSteps, timesteps, sigmas, eta, originalInferenceSteps } = options;
   const isOwn = timesteps !== undefined || sigmas !== undefined;
-  const steps = timesteps?.length ?? sigmas?.length ?? numInferenceSteps ?? family.defaults.numInferenceSteps;
+  const steps = timesteps?.length ?? sigmas?.length ?? numInferenceSteps ?? facts.defaults.numInferenceSteps;
   const asked: SamplerOptions = {
     ...sampling,
     ...(isOwn && numInferenceSteps === undefined ? {} : { numInferenceSteps: numInferenceSteps ?? steps }),

@@ -60,11 +60,12 @@ export class DiffusionEngine {
       const { model } = use;
       // Those who have loaded the model are told first; there may be somebody else who loads it.
       const pipeline = await abortable(model.pipeline(), signal);
-      const { engine, defaultSize } = pipeline;
+      const { engine, defaultSize, defaults } = pipeline;
       const info: ModelInfo = {
         adapter: engine.capabilities.adapter,
         precision: spec.precision ?? engine.precision,
         defaultSize,
+        defaults,
         samplers: samplerNamesFor(pipeline.model.facts.scheduler),
       };
       emit({ type: 'ready', info });

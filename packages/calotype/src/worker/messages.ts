@@ -1,5 +1,6 @@
 import type { FileStore, Precision } from '@calotype/core';
 import type { Job, Span } from '@calotype/scheduler';
+import type { GenerationDefaults } from '../model/facts.ts';
 import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
 import type { InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
@@ -64,6 +65,8 @@ export interface ModelInfo {
   precision: Precision;
   /** Pixels along each axis that the model was trained for. */
   defaultSize: number;
+  /** Steps and guidance where a request names none. */
+  defaults: GenerationDefaults;
   /** Names of the samplers that it can be sampled with. */
   samplers: readonly string[];
 }

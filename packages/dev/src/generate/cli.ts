@@ -9,19 +9,12 @@ import type { GenerateOutcome, GeneratePage, ProgressEvent } from './types.ts';
 
 declare const calotypeGenerate: GeneratePage;
 
-/** A model to use where the command line names none. */
-export interface DefaultModel {
-  folder: string;
-  /** Said before it is used. */
-  note?: string;
-}
-
-/** The `generate` command. Resolves to its exit code. */
-export async function main(
-  args: string[],
-  pageDir: string,
-  defaultModel: () => Promise<DefaultModel>,
-): Promise<number> {
+/**
+ * The `generate` command. Resolves to its exit code.
+ *
+ * @param defaultModel folder of the model to use where the command line names none
+ */
+export async function main(args: string[], pageDir: string, defaultModel: string): Promise<number> {
   let command: GenerateCommand;
   try {
     command = parseCommand(args);
@@ -29,9 +22,7 @@ export async function main(
     console.error(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
     return 2;
   }
-  const { model, note } = await chooseModel(command.model, defaultModel);
-  if (note) console.error(note);
-
+  const model = command.model ?? defaultModel;
   const isUrl = /^https?:/.test(model);
   if (!isUrl && !existsSync(join(model, 'model_index.json'))) {
     console.error(`${model} holds no model_index.json. --model wants a folder in the diffusers ONNX layout.`);
@@ -56,15 +47,6 @@ export async function main(
 function withoutStack(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.replace(/^page\.evaluate: /, '').replace(/\n {4}at [\s\S]*/, '');
-}
-
-async function chooseModel(
-  named: string | undefined,
-  defaultModel: () => Promise<DefaultModel>,
-): Promise<{ model: string; note?: string }> {
-  if (named !== undefined) return { model: named };
-  const { folder, note } = await defaultModel();
-  return { model: folder, ...(note !== undefined && { note }) };
 }
 
 /** A browser with a real GPU where there is one, else with the software adapter. */
@@ -104,9 +86,9 @@ async function generate(
 
 function describe(outcome: GenerateOutcome, file: string, totalMs: number): string {
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
-  const { adapter, precision, width, height, seed } = outcome;
+  const { adapter, precision, width, height, seed, steps, guidanceScale } = outcome;
   return [
-    `${file}: ${width}×${height}, seed ${seed}`,
+    `${file}: ${width}×${height}, seed ${seed}, ${steps} steps, guidance ${guidanceScale}`,
     `${adapter}, ${precision}`,
     `load ${seconds(outcome.loadMs)}, prompt ${seconds(outcome.encodeMs)}, denoising ${seconds(outcome.denoiseMs)}, ` +
       `decoding ${seconds(outcome.decodeMs)}, ${seconds(totalMs)} in all`,

@@ -4,10 +4,10 @@ import type { GenerateRequest } from './types.ts';
 
 export const usage = `usage: npm run generate -- "a prompt" [options]
   --out FILE                       where the PNG goes (picture.png)
-  --model DIR|URL                  model folder in the diffusers ONNX layout
+  --model DIR|URL                  model folder in the diffusers ONNX layout; Pocket by default
   --negative TEXT                  what to steer away from
-  --steps N                        denoising steps
-  --guidance N                     guidance scale; 1 or less is none
+  --steps N                        denoising steps; the model's own by default
+  --guidance N                     guidance scale, 1 or less is none; the model's own by default
   --size WIDTHxHEIGHT              in pixels; the model's own size by default
   --seed N                         random by default
   --sampler NAME                   ddim, pndm, euler, euler-ancestral, …; the model's own by default

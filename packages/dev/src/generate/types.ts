@@ -22,6 +22,9 @@ export interface GenerateOutcome {
   width: number;
   height: number;
   seed: number;
+  /** Denoising steps and guidance, as asked for or by the model's own defaults. */
+  steps: number;
+  guidanceScale: number;
   adapter: string;
   precision: string;
   loadMs: number;

@@ -30,6 +30,8 @@ async function generate({ model, precision, ...request }: GenerateRequest): Prom
     width,
     height,
     seed: Number(seed),
+    steps: request.numInferenceSteps ?? client.info.defaults.numInferenceSteps,
+    guidanceScale: request.guidanceScale ?? client.info.defaults.guidanceScale,
     adapter: client.info.adapter,
     precision: client.info.precision,
     loadMs,
