@@ -10,7 +10,7 @@ import {
   TextToImagePipeline,
   type ImageToImageOptions,
 } from '../src/index.ts';
-import { floats } from './hashed-folder.ts';
+import { floats } from './recorded-run.ts';
 import { relativeL2 } from './numbers.ts';
 
 let engine: Engine;

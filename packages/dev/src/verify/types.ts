@@ -28,21 +28,24 @@ export type Fixture = { name: string } & (
 export type FixtureKind = Fixture['kind'];
 export type FixtureOf<K extends FixtureKind> = Extract<Fixture, { kind: K }>;
 
-/** An entry of a `runs.json`. */
+/**
+ * An entry of a `runs.json`: in short fields, in `options` of the library by their names, or in diffusers' arguments by
+ * theirs (`guidance_rescale`, `original_size`, …).
+ */
 export interface Run {
   id: string;
-  prompt: string;
+  prompt?: string;
   neg?: string | null;
-  steps: number;
-  cfg: number;
+  steps?: number;
+  cfg?: number;
   batch?: number;
   h?: number;
   w?: number;
-  /** Image-to-image and inpainting. */
-  strength?: number;
   /** Class and overrides of the model's own config, a friendly name, or nothing: that config as it is. */
-  scheduler: Record<string, unknown> | string | null;
+  scheduler?: Record<string, unknown> | string | null;
   timesteps?: number[];
+  options?: Record<string, unknown>;
+  [argument: string]: unknown;
 }
 
 export interface VerifyOptions {

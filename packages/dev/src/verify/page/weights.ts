@@ -73,6 +73,29 @@ export async function hashedWeights(
   };
 }
 
+/** Folders that a model may have a graph in. */
+const components = [
+  'text_encoder',
+  'text_encoder_2',
+  'text_encoder_3',
+  'unet',
+  'transformer',
+  'vae_decoder',
+  'vae_encoder',
+  'controlnet',
+];
+
+/** The files of a model's folder, with the hash fill in place of weights that are left out. */
+export async function hashedFolder(folder: string): Promise<FileStore> {
+  let store: FileStore = urlStore(fixtureUrl(`${folder}/`));
+  for (const component of components) {
+    const list = `${component}/model.weights.json`;
+    if (!(await store.has(list))) continue;
+    ({ store } = await hashedWeights(store, `${component}/model.onnx`, `${folder}/${list}`));
+  }
+  return store;
+}
+
 /** Whether the graph points at external data that is not there. */
 export async function lacksWeights(model: string): Promise<boolean> {
   const { graph } = await readModel(urlStore(fixtureUrl('')), model, { allowMissingExternalData: true });
