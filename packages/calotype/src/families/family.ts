@@ -2,7 +2,7 @@ import type { Engine, Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import type { GenerationDefaults, ModelFacts } from '../model/facts.ts';
 import type { PromptOptions } from '../pipelines/options.ts';
-import type { SamplerOptions } from '../samplers/index.ts';
+import type { Sampler, SamplerOptions } from '../samplers/index.ts';
 import type { Conditioning } from '../stages/conditioning.ts';
 import type { DenoiserLayout } from '../stages/denoise.ts';
 import type { StageKernels } from '../stages/kernels.ts';
@@ -39,6 +39,16 @@ export interface EncodeRequest {
   signal: AbortSignal | undefined;
 }
 
+/** What a sampler is to lay out. */
+export interface ScheduleRequest {
+  facts: ModelFacts;
+  sampler: Sampler;
+  /** Latents [images, channels, height, width] */
+  shape: readonly number[];
+  steps: number;
+  options: SamplerOptions;
+}
+
 /** What models of one architecture have in common. The graphs' inputs tell which family a folder is of. */
 export interface Family {
   readonly name: string;
@@ -48,13 +58,8 @@ export interface Family {
   /** Pixels along each axis, where the config names no size. */
   readonly defaultSize: number;
   guidance(context: EncodeContext, options: PromptOptions): GuidanceChoice;
-  /** What the family's schedule depends on beside the steps. */
-  schedule?(
-    context: EncodeContext,
-    shape: readonly number[],
-    steps: number,
-    options: SamplerOptions,
-  ): SamplerOptions;
+  /** Completes what the sampler is asked for with what the family's schedule depends on beside the steps. */
+  schedule?(request: ScheduleRequest): SamplerOptions;
   /** Shape that diffusers draws noise in, and how that noise becomes latents. */
   noise?: {
     shape(latents: readonly number[]): number[];

@@ -12,7 +12,7 @@ import {
   type EncodeRequest,
   type Family,
 } from './family.ts';
-import { evenSigmas, guidanceRow } from './flux.ts';
+import { guidanceRow, ownSigmas } from './flux.ts';
 import { positionIds, tokenGrid } from './position-ids.ts';
 
 const PATCH = 2;
@@ -31,14 +31,10 @@ export const flux2: Family = {
     const isDistilled = facts.index['is_distilled'] === true;
     return { ...classifierFree(isDistilled ? undefined : guidanceScale), embedded: undefined };
   },
-  schedule: ({ facts }, shape, steps, options) => {
-    const [rows, columns] = tokenGrid(shape, PATCH);
-    const isOwn = options.sigmas !== undefined || options.timesteps !== undefined;
-    return {
-      ...options,
-      mu: options.mu ?? flux2Shift(rows * columns, steps),
-      ...(!isOwn && facts.scheduler['use_flow_sigmas'] !== true && { sigmas: evenSigmas(steps) }),
-    };
+  schedule: (request) => {
+    const [rows, columns] = tokenGrid(request.shape, PATCH);
+    const { steps, options } = request;
+    return { ...options, mu: options.mu ?? flux2Shift(rows * columns, steps), ...ownSigmas(request) };
   },
   // diffusers draws the noise of packed latents: channel, place in the patch, then the token.
   noise: {

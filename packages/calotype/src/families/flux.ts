@@ -1,5 +1,6 @@
 import type { Tensor } from '@calotype/core';
 import type { PromptOptions } from '../pipelines/options.ts';
+import type { SamplerOptions } from '../samplers/index.ts';
 import { encodeText, tokenRow } from '../stages/text-encoder.ts';
 import { clipEmbeddings, promptChunks } from './clip.ts';
 import { uploadTensor } from '../stages/memory.ts';
@@ -11,6 +12,7 @@ import {
   type EncodeContext,
   type EncodeRequest,
   type Family,
+  type ScheduleRequest,
 } from './family.ts';
 import { positionIds, tokenGrid } from './position-ids.ts';
 
@@ -26,14 +28,9 @@ export const flux: Family = {
     ...classifierFree(hasNegative(negative) ? trueCfgScale : undefined),
     embedded: takes(denoiser, 'guidance') ? (guidanceScale ?? 3.5) : undefined,
   }),
-  schedule: ({ facts }, shape, steps, options) => {
-    const [rows, columns] = tokenGrid(shape, PATCH);
-    const isOwn = options.sigmas !== undefined || options.timesteps !== undefined;
-    return {
-      ...options,
-      imageSeqLen: rows * columns,
-      ...(!isOwn && facts.scheduler['use_flow_sigmas'] !== true && { sigmas: evenSigmas(steps) }),
-    };
+  schedule: (request) => {
+    const [rows, columns] = tokenGrid(request.shape, PATCH);
+    return { ...request.options, imageSeqLen: rows * columns, ...ownSigmas(request) };
   },
   async encode(context, request) {
     using scratch = new Scratch();
@@ -90,9 +87,17 @@ function hasNegative(options: PromptOptions): boolean {
   return options.negativePrompt !== undefined || options.negativePromptEmbeds !== undefined;
 }
 
-/** Levels from 1 down to 1 / steps, before the shift: as FLUX's pipelines ask their scheduler for. */
-export function evenSigmas(steps: number): number[] {
-  return Array.from({ length: steps }, (_, i) => (steps === 1 ? 1 : 1 + (i * (1 / steps - 1)) / (steps - 1)));
+/**
+ * Levels from 1 down to 1 / steps, before the shift: what FLUX's pipelines ask the scheduler for that they come with.
+ * Other samplers lay out their own.
+ */
+export function ownSigmas({ sampler, steps, options }: ScheduleRequest): Pick<SamplerOptions, 'sigmas'> {
+  const isOwn = options.sigmas !== undefined || options.timesteps !== undefined;
+  if (isOwn || sampler.className !== 'FlowMatchEulerDiscreteScheduler') return {};
+  const last = 1 / steps;
+  return {
+    sigmas: Array.from({ length: steps }, (_, i) => (steps === 1 ? 1 : 1 + (i * (last - 1)) / (steps - 1))),
+  };
 }
 
 /** The scale that a model taught guidance gets, a number for each row. */

@@ -19,8 +19,8 @@ export const stableDiffusion3: Family = {
   defaults: { numInferenceSteps: 28, guidanceScale: 7 },
   defaultSize: 1024,
   guidance: (_, { guidanceScale }) => ({ ...classifierFree(guidanceScale), embedded: undefined }),
-  schedule: ({ facts }, shape, _, options) => {
-    if (facts.scheduler['use_dynamic_shifting'] !== true || options.mu !== undefined) return options;
+  schedule: ({ facts, sampler, shape, options }) => {
+    if (sampler.config['use_dynamic_shifting'] !== true || options.mu !== undefined) return options;
     const patch = Number(facts.denoiser['patch_size'] ?? 2);
     return { ...options, imageSeqLen: Math.floor(shape[2]! / patch) * Math.floor(shape[3]! / patch) };
   },

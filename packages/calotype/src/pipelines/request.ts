@@ -117,5 +117,5 @@ function planOf(
     ...(eta === undefined ? {} : { eta }),
     ...(originalInferenceSteps === undefined ? {} : { originalInferenceSteps }),
   };
-  return sampler.plan(family.schedule?.(model, shape, steps, asked) ?? asked);
+  return sampler.plan(family.schedule?.({ facts, sampler, shape, steps, options: asked }) ?? asked);
 }
