@@ -26,6 +26,7 @@ export { ImageToImagePipeline, type ImageToImageOptions } from './pipelines/imag
 export { InpaintPipeline, type InpaintOptions } from './pipelines/inpaint.ts';
 export { DiffusionPipeline, type GenerateResult } from './pipelines/pipeline.ts';
 export { TextToImagePipeline, type TextToImageOptions } from './pipelines/text-to-image.ts';
+export * from './memory/index.ts';
 export * from './prompt/index.ts';
 export { TorchGenerator } from './random/index.ts';
 export * from './samplers/index.ts';

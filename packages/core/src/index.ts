@@ -68,7 +68,7 @@ export type {
 export type { CachedStore, FetchProgress } from './cache/cached-store.ts';
 export type { FileReport } from './cache/cached-file.ts';
 export { openModelStore } from './cache/model-store.ts';
-export type { ModelStore, ModelStoreOptions, StoreReport } from './cache/model-store.ts';
+export type { FinishOptions, ModelStore, ModelStoreOptions, StoreReport } from './cache/model-store.ts';
 
 export {
   CalotypeError,

@@ -171,6 +171,12 @@ export class Session {
     return this.#template.outputs;
   }
 
+  /** The files that the model consists of. */
+  async files(): Promise<{ name: string; bytes: number }[]> {
+    const { files } = this.#model;
+    return Promise.all(files.map(async (file) => ({ name: file.name, bytes: await file.size() })));
+  }
+
   /** Weights of products and convolutions: those that `updateWeights` may change. */
   get weights(): readonly WeightInfo[] {
     return this.#updates.weights;
@@ -250,17 +256,19 @@ export class Session {
    * The plan for these input shapes; by default for those prepared last, or those that the graph declares. `printPlan`
    * makes text of it.
    *
+   * @param options.weights plans as if the session had been opened with this format
    * @throws UnsupportedDeviceError, UnsupportedOpError for a model that runs on the CPU as a whole
+   * @throws OutOfMemoryError for a tensor larger than the device can bind
    * @throws ShapeError where no shapes are given and the graph leaves dimensions open
    */
-  plan(inputs?: InputShapes): Promise<Plan> {
+  plan(inputs?: InputShapes, { weights }: { weights?: WeightFormat } = {}): Promise<Plan> {
     return this.#inTurn(undefined, async () => {
       if (!this.engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
       const latest = this.#programs.latest?.plan;
-      if (!inputs && latest) return latest;
+      if (!inputs && latest && !weights) return latest;
       return this.#withValues(inputs ?? declaredShapes(this.#template), async (request) => {
-        const prepared = this.#programs.get(request.key);
-        return prepared?.plan ?? this.#planFor(request, undefined);
+        const prepared = weights ? undefined : this.#programs.get(request.key);
+        return prepared?.plan ?? this.#planFor(request, undefined, weights);
       });
     });
   }
@@ -400,12 +408,16 @@ export class Session {
     }
   }
 
-  #planFor(request: PlanRequest, signal: AbortSignal | undefined): Promise<Plan> {
+  #planFor(
+    request: PlanRequest,
+    signal: AbortSignal | undefined,
+    weights: WeightFormat = this.#options.weights ?? 'as-stored',
+  ): Promise<Plan> {
     return planModel(this.#template, request, {
       engine: this.engine!,
       precision: this.#options.precision ?? this.engine!.precision,
       stableInputs: this.#stableInputs,
-      weights: this.#options.weights ?? 'as-stored',
+      weights,
       mayFallBack: this.#mayFallBack,
       signal,
     });

@@ -66,6 +66,14 @@ export interface Family {
     arrange(values: Float32Array<ArrayBuffer>, latents: readonly number[]): Float32Array<ArrayBuffer>;
   };
   encode(context: EncodeContext, request: EncodeRequest): Promise<Conditioning>;
+  /** Tokens that the denoiser attends to. */
+  tokens(context: Pick<EncodeContext, 'encoders'>, options: PromptOptions): number;
+}
+
+/** Tokens of a text that CLIP encoders read at a time. */
+export function clipTokens({ encoders }: Pick<EncodeContext, 'encoders'>): number {
+  const [encoder] = encoders.values();
+  return encoder?.tokenizer.maxLength ?? 77;
 }
 
 /** The encoder of a component. Throws `ModelFolderError` where the folder has none. */

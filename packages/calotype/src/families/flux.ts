@@ -24,6 +24,7 @@ export const flux: Family = {
   layout: { sample: 'hidden_states', patch: PATCH, timestepScale: 1 / 1000 },
   defaults: { numInferenceSteps: 28, guidanceScale: 3.5 },
   defaultSize: 1024,
+  tokens: (_, { maxSequenceLength = 512 }) => maxSequenceLength,
   guidance: ({ denoiser }, { guidanceScale, trueCfgScale, ...negative }) => ({
     ...classifierFree(hasNegative(negative) ? trueCfgScale : undefined),
     embedded: takes(denoiser, 'guidance') ? (guidanceScale ?? 3.5) : undefined,

@@ -10,7 +10,7 @@ import {
   Scratch,
   type EmbeddingPart,
 } from './embeddings.ts';
-import { classifierFree, type EncodeContext, type EncodeRequest, type Family } from './family.ts';
+import { classifierFree, clipTokens, type EncodeContext, type EncodeRequest, type Family } from './family.ts';
 
 /** Stable Diffusion 3 and 3.5: a transformer over latents, two CLIP encoders and, if it is there, T5. */
 export const stableDiffusion3: Family = {
@@ -18,6 +18,7 @@ export const stableDiffusion3: Family = {
   layout: { sample: 'hidden_states', patch: 1, timestepScale: 1 },
   defaults: { numInferenceSteps: 28, guidanceScale: 7 },
   defaultSize: 1024,
+  tokens: (context, options) => clipTokens(context) + (options.maxSequenceLength ?? 256),
   guidance: (_, { guidanceScale }) => ({ ...classifierFree(guidanceScale), embedded: undefined }),
   schedule: ({ facts, sampler, shape, options }) => {
     if (sampler.config['use_dynamic_shifting'] !== true || options.mu !== undefined) return options;

@@ -6,6 +6,7 @@ import { besideEachOther, clipEmbeddings, promptChunks, twoClips } from './clip.
 import { branchRows, needsText, numberRows, promptTexts, Scratch } from './embeddings.ts';
 import {
   classifierFree,
+  clipTokens,
   encoderOf,
   takes,
   type EncodeContext,
@@ -23,6 +24,7 @@ export const stableDiffusion: Family = {
   defaults: { numInferenceSteps: 25, guidanceScale: 7.5 },
   defaultSize: 512,
   guidance: unetGuidance,
+  tokens: clipTokens,
   async encode(context, request) {
     using scratch = new Scratch();
     const given = ['negativePromptEmbeds', 'promptEmbeds'] as const;
@@ -47,6 +49,7 @@ export const stableDiffusionXl: Family = {
   defaults: { numInferenceSteps: 30, guidanceScale: 5 },
   defaultSize: 1024,
   guidance: unetGuidance,
+  tokens: clipTokens,
   async encode(context, request) {
     using scratch = new Scratch();
     const given = ['negativePromptEmbeds', 'promptEmbeds'] as const;

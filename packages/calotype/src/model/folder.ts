@@ -1,4 +1,11 @@
-import { directoryStore, mapStore, urlStore, type FileStore } from '@calotype/core';
+import {
+  directoryStore,
+  mapStore,
+  openModelStore,
+  type FileStore,
+  type ModelStore,
+  type ModelStoreOptions,
+} from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 
 /** Where a model folder is: its URL, a directory the user picked, or its files by relative path. */
@@ -30,8 +37,7 @@ export class ModelFolder {
   }
 
   /** @throws ModelFolderError without a readable `model_index.json`; SourceError when fetching fails */
-  static async open(source: ModelSource, signal?: AbortSignal): Promise<ModelFolder> {
-    const store = storeOf(source);
+  static async open(store: FileStore, signal?: AbortSignal): Promise<ModelFolder> {
     const index = await readJson(store, 'model_index.json', signal);
     if (!index) {
       throw new ModelFolderError(
@@ -65,9 +71,12 @@ export class ModelFolder {
   }
 }
 
-/** The files of a source. */
-export function storeOf(source: ModelSource): FileStore {
-  if (typeof source === 'string' || source instanceof URL) return urlStore(source);
+/** Files of a model; those of a URL with what a `ModelStore` has beside. */
+export type OpenedStore = FileStore & Partial<ModelStore>;
+
+/** The files of a source: those of a URL through the cache. */
+export async function openStore(source: ModelSource, options: ModelStoreOptions = {}): Promise<OpenedStore> {
+  if (typeof source === 'string' || source instanceof URL) return openModelStore(source, options);
   if (typeof FileSystemDirectoryHandle !== 'undefined' && source instanceof FileSystemDirectoryHandle) {
     return directoryStore(source);
   }

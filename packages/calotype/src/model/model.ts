@@ -2,8 +2,10 @@ import {
   createSession,
   DisposedError,
   Engine,
+  type FinishOptions,
   type Session,
   type SessionOptions,
+  type StoreReport,
   type WeightFormat,
 } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
@@ -21,7 +23,8 @@ import { Previewer } from '../stages/preview.ts';
 import type { TextEncoder } from '../stages/text-encoder.ts';
 import { loadTokenizer } from '../tokenizer/index.ts';
 import { numberOf, readFacts, type ModelFacts } from './facts.ts';
-import { ModelFolder, storeOf, type ModelSource } from './folder.ts';
+import { ModelFolder, openStore, type ModelSource, type OpenedStore } from './folder.ts';
+import { formatOf } from './weights.ts';
 
 /** Inputs of denoisers that stay the same over a run: what depends on them alone is computed once. */
 const stableInputs = [
@@ -51,11 +54,14 @@ export class DiffusionModel implements EncodeContext {
   /** For image-to-image and inpainting; `undefined` where the folder has no `vae_encoder`. */
   readonly encoder: LatentEncoder | undefined;
   readonly controlnet: ControlNet | undefined;
+  /** The denoiser's folder. */
+  readonly denoiserComponent: 'unet' | 'transformer';
   /** LoRAs on the denoiser and the text encoders. Pipelines that share the model share them. */
   readonly loras: LoraSet;
   readonly previewer: Previewer;
   readonly #ownsEngine: boolean;
-  readonly #sessions: readonly Session[];
+  readonly #graphs: GraphLoader;
+  readonly #weights: WeightsOption | undefined;
   #users = 1;
 
   private constructor(
@@ -70,9 +76,10 @@ export class DiffusionModel implements EncodeContext {
       | 'decoder'
       | 'encoder'
       | 'controlnet'
+      | 'denoiserComponent'
     >,
-    sessions: readonly Session[],
-    ownsEngine: boolean,
+    graphs: GraphLoader,
+    options: LoadOptions,
   ) {
     this.engine = parts.engine;
     this.kernels = parts.kernels;
@@ -88,8 +95,10 @@ export class DiffusionModel implements EncodeContext {
       new Map([['denoiser', parts.denoising.session], ...(encoders as [LoraComponent, Session][])]),
     );
     this.previewer = new Previewer(parts.engine, parts.kernels, parts.family.name);
-    this.#sessions = sessions;
-    this.#ownsEngine = ownsEngine;
+    this.denoiserComponent = parts.denoiserComponent;
+    this.#graphs = graphs;
+    this.#weights = options.weights;
+    this.#ownsEngine = options.engine === undefined;
   }
 
   /**
@@ -99,12 +108,20 @@ export class DiffusionModel implements EncodeContext {
    *   may throw; nothing stays behind then
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<DiffusionModel> {
-    const { signal, precision } = options;
-    const folder = await ModelFolder.open(source, signal);
-    const engine = options.engine ?? (await Engine.create(precision ? { precision } : {}));
-    const loader = new GraphLoader(engine, options);
-    const kernels = new StageKernels(engine);
+    const { signal, precision, memoryBudget } = options;
+    const loader = new GraphLoader(options);
+    let engine: Engine | undefined;
+    let kernels: StageKernels | undefined;
     try {
+      const folder = await ModelFolder.open(await loader.store(source), signal);
+      engine =
+        options.engine ??
+        (await Engine.create({
+          ...(precision && { precision }),
+          ...(memoryBudget !== undefined && { memoryBudget }),
+        }));
+      loader.engine = engine;
+      kernels = new StageKernels(engine);
       const graph = (component: string): Promise<Session> => loader.component(folder, component);
       const encoders = new Map<string, TextEncoder>();
       for (const suffix of ['', '_2', '_3']) {
@@ -135,14 +152,15 @@ export class DiffusionModel implements EncodeContext {
           decoder: new LatentDecoder(engine, decoder, facts.scaling, kernels),
           encoder: encoder && new LatentEncoder(engine, encoder, facts, kernels),
           controlnet,
+          denoiserComponent,
         },
-        loader.sessions,
-        options.engine === undefined,
+        loader,
+        options,
       );
     } catch (error) {
-      for (const session of loader.sessions) session.dispose();
-      kernels.dispose();
-      if (!options.engine) engine.dispose();
+      loader.dispose();
+      kernels?.dispose();
+      if (!options.engine) engine?.dispose();
       throw error;
     }
   }
@@ -150,6 +168,28 @@ export class DiffusionModel implements EncodeContext {
   /** The denoiser's session: what a family reads the names and shapes of its inputs from. */
   get denoiser(): Session {
     return this.denoising.session;
+  }
+
+  /** What is made of a component's weights at load. */
+  weightsOf(component: string): WeightFormat {
+    return formatOf(this.#weights, component);
+  }
+
+  /** Bytes of a component's files that are in the cache. */
+  cachedBytes(component: string): number {
+    const files = this.#graphs.reports().flatMap((report) => report.files);
+    const own = files.filter(({ path }) => path.startsWith(`${component}/`));
+    return own.reduce((sum, { loadedBytes }) => sum + loadedBytes, 0);
+  }
+
+  /** How the model's files come; empty for those that are no URL's. */
+  storeReports(): StoreReport[] {
+    return this.#graphs.reports();
+  }
+
+  /** Brings the rest of what was begun into the cache, and checks it. See `ModelStore.finish`. */
+  async finishFetching(options: FinishOptions = {}): Promise<void> {
+    for (const store of this.#graphs.stores) await store.finish?.(options);
   }
 
   /** Adds a user, who disposes of the model when done. */
@@ -166,7 +206,7 @@ export class DiffusionModel implements EncodeContext {
     this.decoder.dispose();
     this.previewer.dispose();
     this.encoder?.dispose();
-    for (const session of this.#sessions) session.dispose();
+    this.#graphs.dispose();
     this.kernels.dispose();
     if (this.#ownsEngine) this.engine.dispose();
   }
@@ -174,15 +214,36 @@ export class DiffusionModel implements EncodeContext {
 
 type Rewrite = NonNullable<SessionOptions['rewrite']>;
 
-/** Opens graphs and remembers them. */
+/** Opens stores and graphs and remembers them. */
 class GraphLoader {
   readonly sessions: Session[] = [];
-  readonly #engine: Engine;
+  readonly stores: OpenedStore[] = [];
+  engine: Engine | undefined;
   readonly #options: LoadOptions;
 
-  constructor(engine: Engine, options: LoadOptions) {
-    this.#engine = engine;
+  constructor(options: LoadOptions) {
     this.#options = options;
+  }
+
+  /** The files of a source: those of a URL through the cache. */
+  async store(source: ModelSource): Promise<OpenedStore> {
+    const { cache, fetching, onFetch } = this.#options;
+    const store = await openStore(source, {
+      ...fetching,
+      ...(cache !== undefined && { cache }),
+      ...(onFetch && { onProgress: onFetch }),
+    });
+    this.stores.push(store);
+    return store;
+  }
+
+  reports(): StoreReport[] {
+    return this.stores.flatMap((store) => store.report?.() ?? []);
+  }
+
+  dispose(): void {
+    for (const session of this.sessions) session.dispose();
+    for (const store of this.stores) store.dispose?.();
   }
 
   async component(folder: ModelFolder, component: string, rewrite?: Rewrite): Promise<Session> {
@@ -196,17 +257,17 @@ class GraphLoader {
     if (!source) {
       if (!own) return undefined;
       return new ControlNet(
-        this.#engine,
+        this.engine!,
         await this.component(folder, 'controlnet'),
         'controlnet/model.onnx',
       );
     }
-    const store = storeOf(source);
+    const store = await this.store(source);
     const path = (await store.has('model.onnx')) ? 'model.onnx' : 'controlnet/model.onnx';
     if (!(await store.has(path))) {
       throw new ModelFolderError('model.onnx', "is missing from the folder given as 'controlnet'.");
     }
-    return new ControlNet(this.#engine, await this.#open(store, path, 'controlnet'), path);
+    return new ControlNet(this.engine!, await this.#open(store, path, 'controlnet'), path);
   }
 
   async #open(
@@ -219,7 +280,7 @@ class GraphLoader {
     const session = await createSession(
       { store, path },
       {
-        engine: this.#engine,
+        engine: this.engine!,
         stableInputs,
         weights: formatOf(weights, component),
         ...(rewrite ? { rewrite } : {}),
@@ -231,12 +292,6 @@ class GraphLoader {
     this.sessions.push(session);
     return session;
   }
-}
-
-/** The decoder's errors are seen as they are, and its weights are few: one format for all spares it. */
-function formatOf(weights: WeightsOption = 'as-stored', component: string): WeightFormat {
-  if (typeof weights !== 'string') return weights[component] ?? 'as-stored';
-  return component.startsWith('vae_') && weights.startsWith('int') ? 'f16' : weights;
 }
 
 async function maxTokens(

@@ -1,4 +1,12 @@
-import type { Engine, Precision, Tensor, WeightFormat } from '@calotype/core';
+import type {
+  CachedStoreOptions,
+  Engine,
+  FetchProgress,
+  ModelCache,
+  Precision,
+  Tensor,
+  WeightFormat,
+} from '@calotype/core';
 import type { ModelSource } from '../model/folder.ts';
 import type { SchedulerConfig } from '../samplers/index.ts';
 import type { OutputType } from '../stages/decode-latents.ts';
@@ -28,6 +36,15 @@ export interface LoadOptions {
    * float16 at least; or by component, `{ unet: 'int4', text_encoder: 'int8' }`. `as-stored` by default.
    */
   weights?: WeightsOption;
+  /** Most bytes of GPU memory to hold. See `EngineOptions.memoryBudget`; an engine given has its own. */
+  memoryBudget?: number;
+  /**
+   * Where files from URLs are kept: the origin's cache by default, `false` for nowhere. Where the browser has no storage
+   * for it, they are streamed; `model.storeReports()` says so.
+   */
+  cache?: ModelCache | boolean;
+  /** How files are fetched from URLs: digests to check, requests at once, retries. */
+  fetching?: Omit<CachedStoreOptions, 'onProgress'>;
   /** Folder of a ControlNet (its `model.onnx`), where the model's own folder has none in `controlnet/`. */
   controlnet?: ModelSource;
   /**
@@ -37,6 +54,8 @@ export interface LoadOptions {
   warmUp?: { width?: number; height?: number } | false;
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
+  /** Hears of bytes that come from URLs or were in the cache. */
+  onFetch?: (progress: FetchProgress) => void;
 }
 
 /** What happens during a generation, in order: every stage starts once; denoising reports every step. */

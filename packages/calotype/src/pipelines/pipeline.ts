@@ -3,6 +3,7 @@ import type { EncodeRequest } from '../families/family.ts';
 import type { Lora, LoraOptions, LoraSource } from '../lora/index.ts';
 import type { GenerationDefaults } from '../model/facts.ts';
 import type { ModelSource } from '../model/folder.ts';
+import { planPipelineOf, type PipelinePlan, type PipelinePlanOptions } from '../memory/plan.ts';
 import { DiffusionModel } from '../model/model.ts';
 import { NoiseSource } from '../random/index.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
@@ -75,7 +76,12 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     const model = await DiffusionModel.load(source, options);
     try {
       const pipeline = new this(model);
-      if (options.warmUp !== false) await pipeline.warmUp(options.warmUp ?? {}, options.signal);
+      const { warmUp = {}, signal } = options;
+      if (warmUp !== false) {
+        await pipeline.warmUp(warmUp, signal);
+        // What was loaded works without network from now on, and is what its digest promises.
+        await model.finishFetching(signal ? { signal } : {});
+      }
       return pipeline;
     } catch (error) {
       model.dispose();
@@ -100,6 +106,16 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
       model.dispose();
       throw error;
     }
+  }
+
+  /**
+   * What pictures of this size take: bytes to fetch, bytes on the GPU, whether they fit the memory budget and the device's
+   * limits, and what to change where they do not. Reads no weights.
+   *
+   * @throws OptionError for sizes that the model cannot make
+   */
+  plan(options: PipelinePlanOptions = {}): Promise<PipelinePlan> {
+    return planPipelineOf(this.model, options);
   }
 
   get engine(): DiffusionModel['engine'] {

@@ -26,13 +26,13 @@ export interface DecodeOptions {
 /** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
 export class LatentDecoder {
   readonly #engine: Engine;
-  readonly #session: Session;
+  readonly session: Session;
   readonly #scaling: ScalingKernelInput;
   readonly #kernels: StageKernels;
 
   constructor(engine: Engine, session: Session, scaling: LatentScaling, kernels: StageKernels) {
     this.#engine = engine;
-    this.#session = session;
+    this.session = session;
     this.#scaling = new ScalingKernelInput(engine, scaling);
     this.#kernels = kernels;
   }
@@ -40,7 +40,7 @@ export class LatentDecoder {
   /** Uploads weights and compiles for latents of this shape, so that `decode` starts at once. */
   async prepare(shape: readonly number[], signal: AbortSignal | undefined): Promise<void> {
     using input = this.#input(shape);
-    await this.#session.prepare({ [this.#session.inputs[0]!.name]: input }, signal ? { signal } : {});
+    await this.session.prepare({ [this.session.inputs[0]!.name]: input }, signal ? { signal } : {});
   }
 
   /**
@@ -65,8 +65,8 @@ export class LatentDecoder {
         { elements, xFirst: image * elements, scale, shift, ...this.#scaling.params(latents.shape) },
         elements,
       );
-      const name = this.#session.inputs[0]!.name;
-      const outputs = await this.#session.run(
+      const name = this.session.inputs[0]!.name;
+      const outputs = await this.session.run(
         { [name]: input },
         options.signal ? { signal: options.signal } : {},
       );
@@ -132,7 +132,7 @@ export class LatentDecoder {
     const one = [1, ...shape.slice(1)];
     const bytes = paddedBytes(one.reduce((product, dim) => product * dim, 1));
     const buffer = this.#engine.buffers.acquire(bytes, 'scaled latents');
-    const dtype = this.#session.inputs[0]?.dtype === 'float16' ? 'float16' : 'float32';
+    const dtype = this.session.inputs[0]?.dtype === 'float16' ? 'float16' : 'float32';
     return new Tensor(dtype, one, { engine: this.#engine, buffer, storage: 'f32' });
   }
 

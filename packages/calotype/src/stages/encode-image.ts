@@ -7,14 +7,14 @@ import { bufferOf, emptyTensor, sizeOf, uploadTensor } from './memory.ts';
 /** Turns pictures into latents, with an autoencoder's encoder. */
 export class LatentEncoder {
   readonly #engine: Engine;
-  readonly #session: Session;
+  readonly session: Session;
   readonly #facts: ModelFacts;
   readonly #scaling: ScalingKernelInput;
   readonly #kernels: StageKernels;
 
   constructor(engine: Engine, session: Session, facts: ModelFacts, kernels: StageKernels) {
     this.#engine = engine;
-    this.#session = session;
+    this.session = session;
     this.#facts = facts;
     this.#scaling = new ScalingKernelInput(engine, facts.scaling);
     this.#kernels = kernels;
@@ -31,7 +31,7 @@ export class LatentEncoder {
     noise: Float32Array<ArrayBuffer>,
     signal: AbortSignal | undefined,
   ): Promise<Tensor<'float32'>> {
-    const input = this.#session.inputs[0]!;
+    const input = this.session.inputs[0]!;
     using uploaded = uploadTensor(
       this.#engine,
       planes.shape,
@@ -40,7 +40,7 @@ export class LatentEncoder {
     );
     const dtype = input.dtype === 'float16' ? 'float16' : 'float32';
     const declared = new Tensor(dtype, planes.shape, uploaded.gpu!);
-    const outputs = await this.#session.run({ [input.name]: declared }, signal ? { signal } : {});
+    const outputs = await this.session.run({ [input.name]: declared }, signal ? { signal } : {});
     try {
       const moments = Object.values(outputs)[0]!;
       const { latentChannels: channels, scaling } = this.#facts;

@@ -140,6 +140,11 @@ export class CachedFile implements ByteSource {
     }
   }
 
+  /** Whether something of it is kept, or on its way. */
+  get isBegun(): boolean {
+    return this.report.loadedBytes > 0;
+  }
+
   /** Brings what is missing of the file, and checks its digest where one is known. */
   async finish(signal?: AbortSignal): Promise<void> {
     const size = await this.size(signal);

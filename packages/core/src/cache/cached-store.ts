@@ -4,7 +4,7 @@ import { CachedFile, type CachedFileHost, type FileReport } from './cached-file.
 import { CacheEntry } from './entry.ts';
 import { Gate } from './jobs.ts';
 import type { CachedStoreOptions } from './model-cache.ts';
-import type { ModelStore, StoreReport } from './model-store.ts';
+import type { FinishOptions, ModelStore, StoreReport } from './model-store.ts';
 import { nameOf } from './verifier.ts';
 
 const PROGRESS_MS = 50;
@@ -70,8 +70,10 @@ export class CachedStore implements ModelStore {
     return this.#file(path).exists();
   }
 
-  async finish(signal?: AbortSignal): Promise<void> {
-    for (const file of this.#files.values()) if (await file.exists(signal)) await file.finish(signal);
+  async finish({ all = false, signal }: FinishOptions = {}): Promise<void> {
+    for (const file of this.#files.values()) {
+      if ((all || file.isBegun) && (await file.exists(signal))) await file.finish(signal);
+    }
   }
 
   report(): StoreReport {

@@ -9,16 +9,22 @@ import { type CachedStoreOptions, ModelCache } from './model-cache.ts';
 /** The files of a model on a server. */
 export interface ModelStore extends FileStore {
   /**
-   * Brings what was not read of the files opened so far, and checks them where a digest is known: from then on a cached
-   * model works without network. Does nothing where nothing is cached.
+   * Brings the rest of the files that were begun, and checks them where a digest is known: from then on what was used so
+   * far works without network. Does nothing where nothing is cached.
    *
    * @throws SourceError, DigestError, QuotaError, the signal's reason
    */
-  finish(signal?: AbortSignal): Promise<void>;
+  finish(options?: FinishOptions): Promise<void>;
   /** How the files come. */
   report(): StoreReport;
   /** Gives back what it holds of the cache. Idempotent. */
   dispose(): void;
+}
+
+export interface FinishOptions {
+  /** Also brings files that were opened, to read a model's structure, but not begun. */
+  all?: boolean;
+  signal?: AbortSignal;
 }
 
 /** How the files of a model come. */

@@ -151,6 +151,7 @@ function questionModel(
       values: new Map(),
     },
     functions: [],
+    files: [],
   };
 }
 

@@ -39,7 +39,7 @@ export function decodeModel(reader: WireReader, context: TensorContext): Model {
     } else reader.skip();
   }
   if (graph === undefined) reader.fail('no graph in it: not an ONNX model, or a truncated one');
-  return { irVersion, producer: `${producer} ${version}`.trim(), opsets, graph, functions };
+  return { irVersion, producer: `${producer} ${version}`.trim(), opsets, graph, functions, files: [] };
 }
 
 function decodeOpset(reader: WireReader, opsets: Map<string, number>): void {

@@ -10,6 +10,8 @@ export interface Model {
   opsets: Map<string, number>;
   graph: ModelGraph;
   functions: ModelFunction[];
+  /** The file it was read from and those of its external data, as far as they are there. */
+  files: ByteSource[];
 }
 
 /** A graph: the model's own or one in an attribute of `If`, `Loop` or `Scan`. */

@@ -33,7 +33,9 @@ export async function readModel(
     allowMissing: allowMissingExternalData,
     signal,
   });
-  return model;
+  const files = new Set([source]);
+  for (const { tensor } of external) if (tensor.data.kind === 'range') files.add(tensor.data.source);
+  return { ...model, files: [...files] };
 }
 
 /**

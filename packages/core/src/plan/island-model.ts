@@ -79,6 +79,7 @@ class IslandWriter {
     opsets: new Map([['', 17]]),
     graph: { name: 'island', nodes: [], inputs: [], outputs: [], initializers: new Map(), values: new Map() },
     functions: [],
+    files: [],
   };
   readonly #names = new Map<Value, string>();
 

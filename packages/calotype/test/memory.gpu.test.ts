@@ -1,0 +1,60 @@
+import { Engine, ModelCache } from '@calotype/core';
+import { afterAll, expect, test } from 'vitest';
+import { planPipeline, TextToImagePipeline, type GenerateOptions } from '../src/index.ts';
+
+const source = '/fixtures/tiny-sd/';
+const cacheName = `test-${crypto.randomUUID()}`;
+const request: GenerateOptions<'imageData'> = {
+  prompt: 'a lighthouse at night',
+  numInferenceSteps: 2,
+  seed: 7,
+  output: 'imageData',
+};
+
+afterAll(async () => {
+  const root = await navigator.storage.getDirectory();
+  await root.removeEntry(cacheName, { recursive: true });
+});
+
+async function picture(pipeline: TextToImagePipeline): Promise<Uint8ClampedArray> {
+  const { images } = await pipeline.generate(request);
+  return images[0]!.data;
+}
+
+test('stages take turns in a budget, and the picture is the same; memory is as planned', async () => {
+  const cache = await ModelCache.open({ name: cacheName });
+  using engine = await Engine.create({ precision: 'f32' });
+  const plan = await planPipeline(source, { engine, cache });
+  expect(plan.fetchBytes).toBeGreaterThan(0);
+  using pipeline = await TextToImagePipeline.fromPretrained(source, { engine, cache });
+  const expected = await picture(pipeline);
+  // Beside the graphs there are latents, embeddings and pixels.
+  const measured = engine.buffers.peakBytes;
+  expect(measured / plan.peakBytes).toBeGreaterThan(0.98);
+  expect(measured / plan.peakBytes).toBeLessThan(1.02);
+  expect((await pipeline.plan()).fetchBytes).toBe(0);
+
+  const memoryBudget = Math.round((plan.swappedPeakBytes + plan.peakBytes) / 2);
+  expect((await pipeline.plan({ memoryBudget })).fit).toBe('swapped');
+  using small = await Engine.create({ precision: 'f32', memoryBudget });
+  using swapping = await TextToImagePipeline.fromPretrained(source, { engine: small, cache });
+  expect(await picture(swapping)).toEqual(expected);
+  expect(small.buffers.peakBytes).toBeLessThanOrEqual(memoryBudget);
+  const { encoders, denoiser } = swapping.model;
+  const evictions = [...encoders.values()].map(({ session }) => session.report().evictions);
+  expect(evictions[0]! + denoiser.report().evictions).toBeGreaterThan(0);
+});
+
+test('a model that was loaded once needs no network', async () => {
+  const cache = await ModelCache.open({ name: cacheName });
+  const down = (): Promise<Response> => Promise.reject(new TypeError('Failed to fetch'));
+  using pipeline = await TextToImagePipeline.fromPretrained(source, {
+    precision: 'f32',
+    cache,
+    fetching: { fetch: down },
+  });
+  expect(await picture(pipeline)).toHaveLength(64 * 64 * 4);
+  const [report] = pipeline.model.storeReports();
+  expect(report).toMatchObject({ cache: 'opfs' });
+  expect(report!.files[0]!.notes[0]).toContain('cannot be reached');
+});
