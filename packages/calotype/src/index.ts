@@ -1,3 +1,13 @@
+export { ModelCache } from '@calotype/core';
+export type {
+  CachedModel,
+  CachedModelFile,
+  CachedStoreOptions,
+  FetchProgress,
+  FileReport,
+  ModelCacheOptions,
+  StoreReport,
+} from '@calotype/core';
 export * from './errors.ts';
 export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';

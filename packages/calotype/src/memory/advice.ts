@@ -61,7 +61,8 @@ export async function advise(
     );
   }
   const tiled = await withTiles(graphs, components);
-  if (tiled) consider('tiling', tiled, `Decode in tiles of ${TILE * model.facts.scaleFactor} pixels (option tiling).`);
+  if (tiled)
+    consider('tiling', tiled, `Decode in tiles of ${TILE * model.facts.scaleFactor} pixels (option tiling).`);
   for (const weights of order) {
     const changed = await Promise.all(
       components.map(async (component, i) =>

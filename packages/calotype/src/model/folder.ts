@@ -37,7 +37,8 @@ export class ModelFolder {
   }
 
   /** @throws ModelFolderError without a readable `model_index.json`; SourceError when fetching fails */
-  static async open(store: FileStore, signal?: AbortSignal): Promise<ModelFolder> {
+  static async open(source: ModelSource, signal?: AbortSignal): Promise<ModelFolder> {
+    const store = await openStore(source);
     const index = await readJson(store, 'model_index.json', signal);
     if (!index) {
       throw new ModelFolderError(
