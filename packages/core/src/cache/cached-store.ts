@@ -47,7 +47,7 @@ export class CachedStore implements ModelStore {
     this.#options = options;
     this.#host = host;
     this.#fileHost = {
-      options: { cache: 'no-store', ...options },
+      options: { httpCache: 'no-store', ...options },
       gate: new Gate(options.parallel ?? 6),
       locks: host.locks,
       offline: false,

@@ -6,7 +6,7 @@ export interface FetchOptions {
   /** Replaces the global `fetch`, e.g. to add credentials. */
   fetch?: typeof fetch;
   /** How the browser's HTTP cache takes part; what a `ModelCache` keeps is not kept there again. */
-  cache?: RequestCache;
+  httpCache?: RequestCache;
   /**
    * How often in a row a request is repeated that a network failure, a broken connection or a status of 408, 429 or 5xx
    * ended without a byte. 4 by default.
@@ -43,12 +43,12 @@ export class Exchange {
     options: FetchOptions,
     signal: AbortSignal | undefined,
   ): Promise<Exchange> {
-    const { fetch: request = fetch, stallMs = 30_000, cache } = options;
+    const { fetch: request = fetch, stallMs = 30_000, httpCache } = options;
     signal?.throwIfAborted();
     const timer = new StallTimer(stallMs, signal);
     let response: Response;
     try {
-      response = await request(url, { headers, signal: timer.signal, ...(cache && { cache }) });
+      response = await request(url, { headers, signal: timer.signal, ...(httpCache && { cache: httpCache }) });
     } catch (cause) {
       timer.stop();
       signal?.throwIfAborted();
