@@ -48,7 +48,11 @@ export class Exchange {
     const timer = new StallTimer(stallMs, signal);
     let response: Response;
     try {
-      response = await request(url, { headers, signal: timer.signal, ...(httpCache && { cache: httpCache }) });
+      response = await request(url, {
+        headers,
+        signal: timer.signal,
+        ...(httpCache && { cache: httpCache }),
+      });
     } catch (cause) {
       timer.stop();
       signal?.throwIfAborted();
