@@ -67,7 +67,17 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
       };
     },
     ...(sync && {
-      async createSyncAccessHandle() {
+      async createSyncAccessHandle({ mode }: { mode?: string } = {}) {
+        if (mode === 'read-only') {
+          return {
+            read(target: Uint8Array, { at }: { at: number }) {
+              const bytes = file.bytes.subarray(at, at + target.length);
+              target.set(bytes);
+              return bytes.length;
+            },
+            close: () => {},
+          };
+        }
         if (file.isOpen) throw new DOMException('open elsewhere', 'NoModificationAllowedError');
         file.isOpen = true;
         return {

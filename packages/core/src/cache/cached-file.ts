@@ -249,15 +249,15 @@ export class CachedFile implements ByteSource {
     const completing = isWhole ? Promise.resolve() : undefined;
     const state = { verifier: undefined, dropping: undefined, completing };
     const opened: Opened = { entry, note, chunks, remote, there, present, expected, ...state };
-    if (!isWhole && count !== undefined) this.#beginVerifying(opened, count);
+    if (!isWhole && note.size !== undefined) this.#beginVerifying(opened);
     this.#host.onBytes(this.path);
     return opened;
   }
 
-  #beginVerifying(opened: Opened, count: number): void {
-    const { chunks, expected } = opened;
+  #beginVerifying(opened: Opened): void {
+    const { chunks, expected, note } = opened;
     if (expected === undefined) return;
-    opened.verifier = new Verifier(count, (chunk) => chunks.pieces(chunk));
+    opened.verifier = new Verifier(note.size!, (offset, target) => chunks.readInto(offset, target));
     for (const chunk of opened.present) opened.verifier.add(chunk);
   }
 
@@ -278,7 +278,7 @@ export class CachedFile implements ByteSource {
     }
     const count = Math.ceil(opened.note.size! / BLOCK_BYTES);
     if (opened.present.size < count) return;
-    opened.completing ??= this.#seal(opened, count);
+    opened.completing ??= this.#seal(opened);
     await untilAbort(opened.completing, signal);
   }
 
@@ -353,10 +353,10 @@ export class CachedFile implements ByteSource {
     this.report.bytes = opened.note.size;
   }
 
-  async #seal(opened: Opened, count: number): Promise<void> {
+  async #seal(opened: Opened): Promise<void> {
     const { expected, entry } = opened;
     if (expected !== undefined) {
-      if (!opened.verifier) this.#beginVerifying(opened, count);
+      if (!opened.verifier) this.#beginVerifying(opened);
       const actual = await opened.verifier!.digest();
       if (actual !== expected) {
         const error = new DigestError(this.name, expected, actual);

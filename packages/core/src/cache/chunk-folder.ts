@@ -1,5 +1,4 @@
 import { SourceError } from '../errors.ts';
-import { blobPieces, readBlobInto } from '../source/pieces.ts';
 import { BLOCK_BYTES } from '../source/source.ts';
 
 /** Appends to one chunk. */
@@ -21,7 +20,6 @@ export interface ChunkWriter {
 export class ChunkFolder {
   readonly #folder: FileSystemDirectoryHandle;
   readonly #name: string;
-  readonly #finished = new Map<number, Promise<File>>();
 
   constructor(folder: FileSystemDirectoryHandle, name: string) {
     this.#folder = folder;
@@ -53,43 +51,52 @@ export class ChunkFolder {
       const chunk = Math.floor((offset + at) / BLOCK_BYTES);
       const start = offset + at - chunk * BLOCK_BYTES;
       const part = target.subarray(at, at + BLOCK_BYTES - start);
-      await this.#guard(chunk, async (file) => readBlobInto(file, start, part));
+      try {
+        await this.#readChunk(chunk, start, part);
+      } catch (cause) {
+        throw new SourceError(this.#name, 'it was removed from the cache while in use', { cause });
+      }
       at += part.length;
     }
   }
 
-  /** A finished chunk piece by piece; a piece is valid until the next is asked for. Throws as `readInto` does. */
-  async *pieces(chunk: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const pieces = await this.#guard(chunk, async (file) => blobPieces(file));
-    for (;;) {
-      const { done, value } = await this.#guard(chunk, () => pieces.next());
-      if (done) return;
-      yield value;
-    }
-  }
-
-  async #guard<T>(chunk: number, read: (file: File) => Promise<T>): Promise<T> {
-    try {
-      let file = this.#finished.get(chunk);
-      if (!file) {
-        file = this.#folder.getFileHandle(String(chunk)).then((handle) => handle.getFile());
-        this.#finished.set(chunk, file);
+  async #readChunk(chunk: number, start: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+    const handle = await this.#folder.getFileHandle(String(chunk));
+    // Straight into `target`: a blob's bytes come in memory of their own, and its streams do not always come to an end
+    // when read through the caller's (Chromium 156).
+    const access = isSync(handle) ? await openForReading(handle) : undefined;
+    if (access) {
+      try {
+        if (access.read(target, { at: start }) === target.length) return;
+      } finally {
+        access.close();
       }
-      return await read(await file);
-    } catch (cause) {
-      this.#finished.delete(chunk);
-      throw new SourceError(this.#name, 'it was removed from the cache while in use', { cause });
+    } else {
+      const blob = (await handle.getFile()).slice(start, start + target.length);
+      if (blob.size === target.length) return target.set(new Uint8Array(await blob.arrayBuffer()));
     }
+    throw new RangeError(`chunk ${chunk} is shorter than ${start + target.length} bytes`);
+  }
+}
+
+/** Undefined where somebody else has it open, and the browser allows only one. */
+async function openForReading(handle: SyncFileHandle): Promise<SyncAccess | undefined> {
+  try {
+    return await handle.createSyncAccessHandle({ mode: 'read-only' });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'NoModificationAllowedError') return undefined;
+    throw error;
   }
 }
 
 /** What browsers give in workers only; TypeScript's DOM library leaves it out. */
 export interface SyncFileHandle extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<SyncAccess>;
+  createSyncAccessHandle(options?: { mode: 'read-only' }): Promise<SyncAccess>;
 }
 
 interface SyncAccess {
   getSize(): number;
+  read(target: Uint8Array<ArrayBuffer>, options: { at: number }): number;
   write(bytes: Uint8Array<ArrayBuffer>, options: { at: number }): number;
   truncate(size: number): void;
   flush(): void;

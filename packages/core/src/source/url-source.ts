@@ -44,7 +44,10 @@ class UrlSource implements ByteSource {
 
   async readInto(offset: number, target: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<void> {
     const access = await this.#reach(signal);
-    if (access.kind === 'whole') return access.source.readInto!(offset, target, signal);
+    if (access.kind === 'whole') {
+      target.set(await access.source.read(offset, target.length, signal));
+      return;
+    }
     checkRange(this.name, access.remote.size, offset, target.length);
     await fetchInto(access.remote, offset, target, this.#options, signal);
   }
