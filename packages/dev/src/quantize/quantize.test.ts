@@ -157,6 +157,7 @@ describe('raising the operator set', () => {
     opsets: new Map([['', opset]]),
     graph: { name: '', nodes: [], inputs: [], outputs: [], initializers: new Map(), values: new Map() },
     functions: [],
+    files: [],
   });
   const node = (op: string, attributes: Model['graph']['nodes'][number]['attributes']): Model['graph']['nodes'][number] => ({
     name: op, op, domain: '', overload: '', inputs: ['x'], outputs: [op], attributes,
