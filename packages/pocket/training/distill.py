@@ -1,8 +1,8 @@
 """Phase 3: four steps without guidance, by piecewise rectified flow (Yan et al., 2024, arXiv:2405.07510).
 
 Time is cut into four windows. The guided teacher carries a sample from a window's start to its end
-in small Euler steps; the student learns the straight velocity between the two. Half of the starting
-points are noised pictures, half are where the student itself arrives from pure noise, so that it
+in small Euler steps; the student learns the straight velocity between the two. Some starting
+points are noised pictures, most are where the student itself arrives from pure noise, so that it
 learns on what it meets when sampling. The last part trains with quantised weights.
 
 usage: torchrun --nproc-per-node N distill.py --pack pack --tokenizer TOKENIZER --vae runs/vae.pt --teacher runs/teacher.pt

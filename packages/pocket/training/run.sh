@@ -2,7 +2,8 @@
 # Pocket's training on every GPU of this machine.
 # usage: run.sh autoencoder MINUTES | teacher MINUTES | student MINUTES | judge MINUTES | evaluate
 #        run.sh all AUTOENCODER_MINUTES TEACHER_MINUTES STUDENT_MINUTES [JUDGE_MINUTES]
-# Reads pack/ and ../model/tokenizer, writes runs/. GUIDANCE, TEACHER_RESUME, VAE_RESUME and STUDENT_RESUME may be set.
+# Reads pack/ and ../model/tokenizer, writes runs/. To go on from other weights set VAE_RESUME, TEACHER_RESUME or
+# STUDENT_RESUME (files outside runs/); GUIDANCE and TEACHER_OPTIONS (of train_teacher.py) may be set, too.
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p runs

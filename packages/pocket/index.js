@@ -1,0 +1,1 @@
+export const modelUrl = new URL('./model/', import.meta.url);
