@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { fakeEngine } from '../test/fake-device.ts';
 import { model, type ModelSpec } from '../test/onnx-writer.ts';
 import { GatedSource, storeOf, twoProducts } from '../test/tiny-models.ts';
-import { createSession, footprintOf, OutOfMemoryError, Tensor, type Engine, type Session } from './index.ts';
+import {
+  createSession,
+  footprintOf,
+  OutOfMemoryError,
+  Tensor,
+  type ByteSource,
+  type Engine,
+  type Session,
+} from './index.ts';
 
 const weightBytes = 2 * 64 * 64 * 4;
 const wide = (rows: number) => new Tensor('float32', [rows, 64], new Float32Array(rows * 64));
@@ -112,4 +120,41 @@ describe('footprint', () => {
     expect(engine.buffers.peakBytes).toBe(footprint.peakBytes);
     expect(footprint.readBytes).toBe(spec === twoProducts ? weightBytes : 64 * 32 * 9 * 4);
   });
+});
+
+test('weights of dtypes that no kernel reads are converted piece by piece', async () => {
+  const rows = 1200;
+  // 9.6 MB in the file: more than one block.
+  const values = Float64Array.from({ length: rows * 1000 }, (_, i) => i / 7);
+  const file = new Uint8Array(values.buffer);
+  let longest = 0;
+  const source: ByteSource = {
+    name: 'weights.bin',
+    size: async () => file.length,
+    async read(offset, length) {
+      longest = Math.max(longest, length);
+      return file.slice(offset, offset + length);
+    },
+  };
+  const spec: ModelSpec = {
+    inputs: [{ name: 'i', dtype: 'int32', shape: [1] }],
+    outputs: [{ name: 'y', dtype: 'float64', shape: [1, 1000] }],
+    initializers: {
+      w: {
+        dtype: 'float64',
+        dims: [rows, 1000],
+        external: { location: 'weights.bin', offset: '0', length: String(file.length) },
+      },
+    },
+    nodes: [{ op: 'Gather', inputs: ['w', 'i'], outputs: ['y'] }],
+  };
+  const { engine, device } = await fakeEngine();
+  using session = await createSession(
+    { store: storeOf(spec, { 'weights.bin': source }), path: 'model.onnx' },
+    { engine },
+  );
+  await session.prepare({ i: [1] });
+  const buffer = [...device.live].find(({ size }) => size === file.length / 2)!;
+  expect(new Float32Array(buffer.bytes.buffer)).toEqual(Float32Array.from(values));
+  expect(longest).toBeLessThanOrEqual(8 * 2 ** 20);
 });

@@ -1,8 +1,7 @@
 import { InvalidModelError } from '../errors.ts';
 import { toNumbers } from '../onnx/elements.ts';
 import type { TensorRef } from '../onnx/model.ts';
-import { readTensor } from '../onnx/reader.ts';
-import { sizeOf } from '../tensor/shape.ts';
+import { bytesOf } from '../tensor/dtype.ts';
 import type { Engine } from './engine.ts';
 import { WeightReader } from './weight-reader.ts';
 import { writePadded } from './write.ts';
@@ -31,7 +30,7 @@ export class WeightUpload {
     this.#signal = options.signal;
     this.#onBytes = options.onBytes;
     this.#reader = new WeightReader(
-      refs.filter((ref) => !converterOf(ref) && !makesItself(ref)),
+      refs.filter((ref) => converterOf(ref) || !makesItself(ref)),
       options.signal,
     );
   }
@@ -40,15 +39,16 @@ export class WeightUpload {
   async upload(ref: TensorRef, buffer: GPUBuffer): Promise<void> {
     const { data } = ref;
     const convert = converterOf(ref);
-    if (convert) {
-      await this.#write(buffer, 0, convert(await readTensor(ref, this.#signal)));
-    } else if (data.kind === 'range' && data.source.writeTo) {
+    if (!convert && data.kind === 'range' && data.source.writeTo) {
       data.source.writeTo(this.#engine.device, buffer, data.offset, data.length);
       this.#onBytes(data.length);
     } else if (data.kind === 'inline') {
-      await this.#write(buffer, 0, data.bytes);
+      await this.#write(buffer, 0, convert?.(data.bytes) ?? data.bytes);
     } else if (data.kind === 'range') {
-      for await (const { start, bytes } of this.#reader.read(ref)) await this.#write(buffer, start, bytes);
+      for await (const { start, bytes } of this.#reader.read(ref)) {
+        const at = convert ? (start / bytesOf(ref.dtype, 1)) * 4 : start;
+        await this.#write(buffer, at, convert?.(bytes) ?? bytes);
+      }
     } else {
       throw new InvalidModelError(
         data.kind === 'missing'
@@ -88,5 +88,6 @@ function converterOf(
     ref.dtype as string
   ];
   if (!make) return undefined;
-  return (raw) => new Uint8Array(make.from(toNumbers(ref.dtype, raw, sizeOf(ref.dims))).buffer);
+  const size = bytesOf(ref.dtype, 1);
+  return (raw) => new Uint8Array(make.from(toNumbers(ref.dtype, raw, raw.length / size)).buffer);
 }

@@ -93,6 +93,7 @@ export async function* streamRange(
             `more bytes came than the ${to - from} from ${from} that were asked for`,
           );
         }
+        if (bytes.length === 0) continue;
         at += bytes.length;
         patience.progress();
         yield bytes;

@@ -117,6 +117,54 @@ describe('urlSource', () => {
   });
 });
 
+describe('connections', () => {
+  /** Bodies that end as `ends` say, one after the other: after so many bytes by an error, or by silence. */
+  function breaking(ends: { after: number; how: 'error' | 'silence' }[]): {
+    fetch: typeof fetch;
+    ranges: string[];
+  } {
+    const ranges: string[] = [];
+    const answer = async (input: string | URL, init?: RequestInit): Promise<Response> => {
+      const range = new Headers(init?.headers).get('range')!;
+      const response = await serve().fetch(input, init);
+      const end = range === 'bytes=0-0' ? undefined : ends.shift();
+      if (range !== 'bytes=0-0') ranges.push(range);
+      if (!end) return response;
+      const bytes = new Uint8Array(await response.arrayBuffer()).slice(0, end.after);
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => controller.enqueue(bytes),
+        pull: (controller) =>
+          end.how === 'error' ? controller.error(new TypeError('network error')) : new Promise(() => {}),
+      });
+      return new Response(body, { status: 206, headers: response.headers });
+    };
+    return { fetch: answer as typeof fetch, ranges };
+  }
+
+  test('one that breaks or falls silent is taken up from the byte it reached', async () => {
+    const { fetch, ranges } = breaking([
+      { after: 30, how: 'error' },
+      { after: 20, how: 'silence' },
+      { after: 0, how: 'silence' },
+    ]);
+    const source = urlSource(url, { fetch, backoffMs: 1, stallMs: 30 });
+    expect(await source.read(10, 80)).toEqual(contents.slice(10, 90));
+    expect(ranges).toEqual(['bytes=10-89', 'bytes=40-89', 'bytes=60-89', 'bytes=60-89']);
+  });
+
+  test('retries are counted anew with every byte, and bounded without one', async () => {
+    const ends = Array.from({ length: 20 }, () => ({ after: 1, how: 'error' as const }));
+    const steady = breaking(ends);
+    const patient = urlSource(url, { fetch: steady.fetch, backoffMs: 1, retries: 1 });
+    expect(await patient.read(0, 50)).toEqual(contents.slice(0, 50));
+    const { fetch } = breaking(Array.from({ length: 5 }, () => ({ after: 0, how: 'error' as const })));
+    await expect(urlSource(url, { fetch, backoffMs: 1, retries: 1 }).read(0, 50)).rejects.toMatchObject({
+      name: 'SourceError',
+      retryable: true,
+    });
+  });
+});
+
 describe('stores', () => {
   test('urlStore', async () => {
     const { fetch, requests } = serve({ failures: [404] });
