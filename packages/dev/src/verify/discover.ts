@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { Fixture, Run } from './types.ts';
@@ -78,12 +77,10 @@ async function addPipeline(
   if (otherRuns && index) addRuns(name, folder.path, others, otherRuns, found);
   for (const graph of graphs) {
     const part = posix.basename(graph.path);
-    const original = originalOf(root, folder.path, part);
     found.push({
       kind: 'compare',
       name: `${name}/${part}`,
       model: posix.join(graph.path, 'model.onnx'),
-      ...(original !== undefined && { original }),
     });
   }
 }
@@ -122,13 +119,6 @@ async function unlistedRuns(folder: string, runs: readonly Run[]): Promise<Run[]
       },
     ];
   });
-}
-
-/** The float32 graph that one in `sd-turbo-fp16` or `sd-turbo-int8-dynamic` was made from: that in `sd-turbo`. */
-function originalOf(root: string, folder: string, part: string): string | undefined {
-  const stem = folder.replace(/-(?:fp16|f16|int8|int4|uint8|uint4|q8|q4)(?:-[^/]*)?$/, '');
-  const path = posix.join(stem, part, 'model.onnx');
-  return stem !== folder && existsSync(join(root, path)) ? path : undefined;
 }
 
 function addGraph(folder: Folder, file: string, folderName: string, found: Fixture[]): void {

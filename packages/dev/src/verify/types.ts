@@ -13,12 +13,7 @@ export type Fixture = { name: string } & (
       weights?: string;
     }
   /** A graph without reference: onnxruntime's CPU provider gives the numbers. */
-  | {
-      kind: 'compare';
-      model: string;
-      /** The graph in float32 that `model` was made from. */
-      original?: string;
-    }
+  | { kind: 'compare'; model: string }
   | { kind: 'pipeline'; folder: string; reference: string; run: Run }
   | { kind: 'samplers'; file: string }
   | { kind: 'tokenizer'; folder: string; expected: string }

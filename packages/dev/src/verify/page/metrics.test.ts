@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { difference, worse } from './metrics.ts';
+import { beforeRounding, difference, worse } from './metrics.ts';
 
 describe('difference', () => {
   test('largest error, and error over the norm of the reference', () => {
@@ -33,4 +33,13 @@ test('worse keeps NaN whichever side it is on', () => {
   expect(worse(good, bad)).toEqual(bad);
   expect(worse(bad, good)).toEqual(bad);
   expect(worse(good, { maxAbs: 0, relL2: 3 })).toEqual({ maxAbs: 1, relL2: 3 });
+});
+
+test('float16 results may be half a step from what they round', () => {
+  const step = 2 ** -10;
+  const expected = [1 + 0.4 * step, 1 - 0.7 * step, 4, 0, NaN];
+  const [exact, far, ...rest] = beforeRounding([1, 1, 4 + 8 * step, 2 ** -24, 1], expected);
+  expect(exact).toBeCloseTo(expected[0]!, 6);
+  expect(far).toBeCloseTo(1 - 0.5 * step, 6);
+  expect(rest).toEqual([4 + 6 * step, 2 ** -25, NaN]);
 });

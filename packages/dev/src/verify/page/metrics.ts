@@ -29,3 +29,19 @@ export function worse(a: Difference, b: Difference): Difference {
   const larger = (x: number, y: number): number => (x > y || Number.isNaN(x) ? x : y);
   return { maxAbs: larger(a.maxAbs, b.maxAbs), relL2: larger(a.relL2, b.relL2) };
 }
+
+/**
+ * Of all values that round to the float16 values `rounded`, those nearest to `expected`: what is left of the difference
+ * is not the rounding's.
+ */
+export function beforeRounding(
+  rounded: ArrayLike<number>,
+  expected: ArrayLike<number>,
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(rounded, (value, i) => {
+    // 11 bits of mantissa; below 2^-14 the steps stay as they are.
+    const exponent = Math.max(-14, Math.floor(Math.log2(Math.abs(value))));
+    const half = 2 ** (exponent - 11);
+    return Math.min(value + half, Math.max(value - half, expected[i]!));
+  });
+}

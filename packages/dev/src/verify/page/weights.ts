@@ -20,8 +20,6 @@ interface Span {
 export interface HashedWeights {
   /** The store asked about, with the files that were missing. */
   store: FileStore;
-  /** Those files. */
-  files: ByteSource[];
   /** Tensors that are missing and not listed: ones where they scale something, else zeros. */
   unlisted: string[];
 }
@@ -65,7 +63,6 @@ export async function hashedWeights(
   );
   return {
     unlisted,
-    files: [...sources.values()],
     store: {
       open: async (path) => sources.get(path) ?? store.open(path),
       has: async (path) => sources.has(path) || store.has(path),
