@@ -41,13 +41,18 @@ const defaults: Capabilities['limits'] = {
   maxComputeWorkgroupsPerDimension: 65535,
 };
 
-function planOf(graph: Graph, precision: Precision, weights: WeightFormat = 'as-stored'): Plan {
+function planOf(
+  graph: Graph,
+  precision: Precision,
+  weights: WeightFormat = 'as-stored',
+  limits: Capabilities['limits'] = defaults,
+): Plan {
   const capabilities: Capabilities = {
     adapter: 'test',
     features: { shaderF16: precision === 'f16', subgroups: false, subgroupMatrix: [], timestampQuery: false },
     subgroupMinSize: 4,
     subgroupMaxSize: 128,
-    limits: defaults,
+    limits,
   };
   return planGraph(graph, {
     capabilities,
@@ -153,5 +158,13 @@ describe('default limits', () => {
         expect(step.kernel.bindings.length).toBeLessThanOrEqual(defaults.maxStorageBuffersPerShaderStage);
       }
     }
+  });
+
+  test('a table that no binding holds lies in parts', async () => {
+    const limits = { ...defaults, maxStorageBufferBindingSize: 40 * 2 ** 20 };
+    const plan = planOf(await graphOf('clip-l-text-encoder-fp16'), 'f16', 'as-stored', limits);
+    const parts = plan.buffers.filter(({ label }) => label.includes('token_embedding'));
+    expect(parts.map(({ bytes }) => bytes).reduce((sum, bytes) => sum + bytes, 0)).toBe(49408 * 768 * 2);
+    expect(Math.max(...plan.buffers.map(({ bytes }) => bytes))).toBeLessThanOrEqual(40 * 2 ** 20);
   });
 });

@@ -1,8 +1,10 @@
 import type { WeightUses } from '../graph/weight-uses.ts';
+import { WeightUpdateError } from '../errors.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import { contentKey, identityOf } from '../plan/content-key.ts';
 import { loadPeakOf } from '../plan/footprint.ts';
 import { residentBuffers } from '../plan/load-order.ts';
+import { wholeOf } from '../plan/split-rows.ts';
 import type { BufferId, Plan } from '../plan/plan.ts';
 import type { Engine } from './engine.ts';
 import { dependents, Load, type LoadOptions, type WeightChange } from './load.ts';
@@ -111,6 +113,10 @@ export class ResidentWeights {
 
   readonly #changeOf = (ref: TensorRef): WeightChange | undefined => {
     const merged = this.#merged.get(ref);
+    const whole = wholeOf(ref);
+    if (whole && this.#merged.has(whole)) {
+      throw new WeightUpdateError([whole.name], 'no binding of this device holds it whole');
+    }
     return merged && ((buffers, signal) => this.#merge.run(merged.weight, merged.updates, buffers, signal));
   };
 

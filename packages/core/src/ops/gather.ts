@@ -53,22 +53,51 @@ function gatherView(node: Node, x: TensorView): TensorView | undefined {
   };
 }
 
-/** How a table is read: as it is, or from the integers that it stands for. */
-function tableOf(
-  lowering: Lowering,
-  x: TensorView,
-): { name: string; inputs: Record<string, TensorView>; functions: string } {
+/** How a table is read: `x_Index`, `x_RANK`, `x_shape()` and `table_at(at)`. */
+interface TableReads {
+  name: string;
+  inputs: Record<string, TensorView>;
+  functions: string;
+}
+
+/** A table as it is, or from the integers that it stands for; in parts where no binding holds it. */
+function tableOf(lowering: Lowering, x: TensorView): TableReads {
+  const parts = isDense(x) ? lowering.parts(x, 1) : [x];
+  if (parts.length === 1) return partOf(lowering, x, '');
+  const reads = parts.map((part, i) => partOf(lowering, part, String(i)));
+  let first = 0;
+  const choices = parts.map((part, i) => {
+    const from = first;
+    first += part.shape[0]!;
+    return `if (at[0] < ${first}u) { var own = at; own[0] = at[0] - ${from}u; return table${i}_at(own); }`;
+  });
+  return {
+    name: `${reads[0]!.name}_parts`,
+    inputs: Object.assign({}, ...reads.map(({ inputs }) => inputs)) as Record<string, TensorView>,
+    functions: `alias x_Index = x0_Index;
+const x_RANK = x0_RANK;
+fn x_shape() -> x_Index { var shape = x0_shape(); shape[0] = ${x.shape[0]}u; return shape; }
+${reads.map(({ functions }) => functions).join('\n')}
+fn table_at(at: x_Index) -> Scalar {
+  ${choices.join('\n  ')}
+  return Scalar();
+}`,
+  };
+}
+
+function partOf(lowering: Lowering, x: TensorView, suffix: string): TableReads {
   const stored = lowering.quantized(x);
   const isWhole = stored && isDense(x) && equalShapes(x.shape, stored.x.shape);
   if (isWhole) lowering.keepsIntegers(x, describeQuantized(stored), [stored.x]);
   const from = isWhole ? stored : stored ? undefined : quantizeTable(lowering, x);
-  if (!from) {
-    const halved = lowering.weights !== 'as-stored' && x.storage === 'f32' && lowering.phase(x) === 'load';
-    const table = halved ? lowering.materialize(x, { storage: 'f16' }) : x;
-    const functions = 'fn table_at(at: x_Index) -> Scalar { return Scalar(x_at(at)); }';
-    return { name: table.storage, inputs: { x: table }, functions };
-  }
-  return { name: from.x.storage, ...dequantizedReads(from, 'table_at') };
+  if (from) return { name: from.x.storage, ...dequantizedReads(from, `table${suffix}_at`, suffix) };
+  const halved = lowering.weights !== 'as-stored' && x.storage === 'f32' && lowering.phase(x) === 'load';
+  const table = halved ? lowering.materialize(x, { storage: 'f16' }) : x;
+  return {
+    name: table.storage,
+    inputs: { [`x${suffix}`]: table },
+    functions: `fn table${suffix}_at(at: x${suffix}_Index) -> Scalar { return Scalar(x${suffix}_at(at)); }`,
+  };
 }
 
 const gather: OpDefinition = {

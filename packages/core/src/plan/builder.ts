@@ -23,8 +23,10 @@ import type {
   Storage,
   TensorView,
 } from './plan.ts';
-import { describeQuantized, type Quantized } from './quantized.ts';
+import { LowBitWeights } from './low-bit-weights.ts';
+import type { Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
+import { splitRows } from './split-rows.ts';
 import type { WeightFormat } from './weight-format.ts';
 
 /** How the bytes of each dtype are read where they lie in a file or come from the caller. */
@@ -72,10 +74,9 @@ export class PlanBuilder implements Lowering {
   readonly #exact: ReadonlySet<Value>;
   /** Copies made by `dense`, so that several consumers share one. */
   readonly #copies = new Map<string, TensorView>();
-  /** Buffers of dequantized weights, with what they are made from. */
-  readonly #integers = new Map<BufferId, Quantized>();
-  readonly #kept: { name: string; format: string; buffers: BufferId[] }[] = [];
-  readonly #inflated = new Map<BufferId, string>();
+  /** Parts of weights that are too large for one buffer. */
+  readonly #parts = new Map<BufferId, readonly TensorView[]>();
+  readonly #low = new LowBitWeights();
   #node: Node | undefined;
 
   constructor(graph: Graph, options: BuilderOptions) {
@@ -145,43 +146,52 @@ export class PlanBuilder implements Lowering {
     this.#views.set(value, { ...view, dtype: value.dtype });
   }
 
+  parts(view: TensorView, step: number): readonly TensorView[] {
+    const { content, bytes } = this.buffers[view.buffer]!;
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.capabilities.limits;
+    const largest = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    if (bytes <= largest || content.kind !== 'weight') return [view];
+    const known = this.#parts.get(view.buffer);
+    if (known) return known;
+    const made = splitRows(content.ref, largest, step).map((ref) => {
+      const shape = ref.dims;
+      const buffer = this.#addBuffer({
+        label: ref.name,
+        bytes: paddedBytes(view.storage, sizeOf(shape)),
+        phase: 'load',
+        content: { kind: 'weight', ref },
+      });
+      return rowMajorView(buffer, view.dtype, view.storage, shape);
+    });
+    const parts = made.length > 0 ? made : [view];
+    this.#parts.set(view.buffer, parts);
+    return parts;
+  }
+
   dequantized(value: Value, from: Quantized): void {
     const view = this.allocate(value);
     this.dispatch(dequantize(from, view));
     if (this.phase(view) === 'load' && storageBits[from.x.storage] <= 8) {
-      this.#integers.set(view.buffer, from);
+      this.#low.dequantized(view.buffer, from);
     }
   }
 
   quantized(view: TensorView): Quantized | undefined {
-    return this.#integers.get(view.buffer);
+    return this.#low.get(view.buffer);
   }
 
   keepsIntegers(weight: TensorView, format: string, buffers: readonly TensorView[]): void {
     const from = this.quantized(weight)?.x ?? weight;
-    const { label } = this.buffers[from.buffer]!;
-    this.#kept.push({ name: label, format, buffers: buffers.map(({ buffer }) => buffer) });
+    this.#low.kept(from.buffer, format, buffers);
   }
 
   inflates(view: TensorView, reason: string): void {
-    this.#inflated.set(view.buffer, reason);
+    this.#low.inflated(view.buffer, reason);
   }
 
   /** Weights of few bits among the buffers that the plan needs. */
   quantizedWeights(isNeeded: (id: BufferId) => boolean): QuantizedWeight[] {
-    const kept = this.#kept.filter(({ buffers }) => buffers.every(isNeeded));
-    const inflated = [...this.#integers].filter(([id]) => isNeeded(id));
-    const bytesOf = (ids: Iterable<BufferId>): number =>
-      [...new Set(ids)].reduce((sum, id) => sum + this.buffers[id]!.bytes, 0);
-    return [
-      ...kept.map(({ name, format, buffers }) => ({ name, format, bytes: bytesOf(buffers) })),
-      ...inflated.map(([id, from]) => ({
-        name: this.buffers[from.x.buffer]!.label,
-        format: describeQuantized(from),
-        bytes: this.buffers[id]!.bytes,
-        inflated: this.#inflated.get(id) ?? 'what reads it takes floats',
-      })),
-    ];
+    return this.#low.list(this.buffers, isNeeded);
   }
 
   scratch(label: string, shape: Shape, storage: Storage): TensorView {

@@ -47,6 +47,11 @@ export interface Lowering {
    * multiply integers ask for `quantized`, and what nobody reads is never made.
    */
   dequantized(value: Value, from: Quantized): void;
+  /**
+   * A weight of the file that no binding holds whole, as tensors one after the other along its first axis, each of a
+   * multiple of `step` rows but the last; any other view alone.
+   */
+  parts(view: TensorView, step: number): readonly TensorView[];
   /** The integers that a weight is dequantized from, where `view` looks at one. */
   quantized(view: TensorView): Quantized | undefined;
   /** Says in which buffers a weight lies as integers, for reports. `format` as `describeQuantized` gives it. */

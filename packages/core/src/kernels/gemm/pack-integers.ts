@@ -69,7 +69,7 @@ export function packIntegers(
   lowering.dispatch({
     name: `gemm_pack_integers_${from.x.storage}`,
     body: integersSource,
-    functions: [address, coordinates('source_at', from, from.x)].join('\n'),
+    functions: [address, coordinates('integer_at', from, from.x)].join('\n'),
     inputs: { W: from.x },
     outputs: { Y: q },
     constants: { ...constants, WORDS: words },
@@ -78,7 +78,7 @@ export function packIntegers(
       columns: u32(columns),
       chunks: u32(chunks),
       ...addressParams(problem, b),
-      ...coordinateParams('source_at', from, from.x),
+      ...coordinateParams('integer_at', from, from.x),
     },
     workgroups: Math.ceil(elements / WORKGROUP),
   });

@@ -2,7 +2,7 @@ import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
 import { u32 } from '../shader.ts';
 import source from './pack.wgsl';
-import { address, addressParams } from './pack-address.ts';
+import { address, addressParams, partsOf } from './pack-address.ts';
 import { packIntegers } from './pack-integers.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 import {
@@ -65,6 +65,7 @@ function asItLies(
     !second &&
     b.view.storage === packedStorage(lowering, b.view) &&
     b.view.offset === 0 &&
+    partsOf(lowering, b).length === 1 &&
     columns % want.columnStep === 0 &&
     (want.layout === 'kn'
       ? b.columnStride === 1 && (only?.stride ?? columns) === columns
@@ -87,21 +88,23 @@ function pack(lowering: Lowering, problem: GemmProblem, b: WeightSource, want: P
   const shape = byColumn ? [groups, columns, depth] : [groups, depth, columns];
   const view = lowering.scratch('packed', shape, packedStorage(lowering, b.view));
   const elements = groups * columns * depth;
-  lowering.dispatch({
-    name: `gemm_pack_${want.layout}${problem.gate ? '_gated' : ''}`,
-    body: source,
-    functions: address,
-    inputs: { W: b.view },
-    outputs: { Y: view },
-    constants: { WORKGROUP, BY_COLUMN: byColumn, GATED: problem.gate !== undefined },
-    params: {
-      elements: u32(elements),
-      columns: u32(columns),
-      depth: u32(depth),
-      ...addressParams(problem, b),
-    },
-    workgroups: Math.ceil(elements / (4 * WORKGROUP)),
-  });
+  for (const part of partsOf(lowering, b)) {
+    lowering.dispatch({
+      name: `gemm_pack_${want.layout}${problem.gate ? '_gated' : ''}`,
+      body: source,
+      functions: address,
+      inputs: { W: part.view },
+      outputs: { Y: view },
+      constants: { WORKGROUP, BY_COLUMN: byColumn, GATED: problem.gate !== undefined },
+      params: {
+        elements: u32(elements),
+        columns: u32(columns),
+        depth: u32(depth),
+        ...addressParams(problem, b, part),
+      },
+      workgroups: Math.ceil(elements / (4 * WORKGROUP)),
+    });
+  }
   const stride = byColumn ? depth : columns;
   return { view, layout: want.layout, stride, batchStrides: groups > 1 ? [columns * depth] : [], columns };
 }

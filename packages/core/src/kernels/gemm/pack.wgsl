@@ -5,7 +5,7 @@
 fn element(group: u32, k: u32, n: u32) -> f32 {
   let column = source_column(n);
   if (k >= params.source_depth || column >= params.source_columns) { return 0.0; }
-  return W_load(params.offset + group * params.group_stride + column * params.column_stride + source_depth(k));
+  return W_load(source_at(group, k, column));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -17,6 +17,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let fast = i % inner;
   let slow = (i / inner) % outer;
   let group = i / inner / outer;
+  if (!in_part(group, select(slow, fast, BY_COLUMN), select(fast, slow, BY_COLUMN))) { return; }
   var v: vec4f;
   if (BY_COLUMN) {
     v = vec4f(element(group, fast, slow), element(group, fast + 1u, slow), element(group, fast + 2u, slow), element(group, fast + 3u, slow));

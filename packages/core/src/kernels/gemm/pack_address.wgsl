@@ -1,4 +1,5 @@
-// Where an element of a packed weight comes from. Prelude: GATED; params size0 … size3, stride0 … stride3, source_columns.
+// Where an element of a packed weight comes from. Prelude: GATED; params size0 … size3, stride0 … stride3, source_columns, source_depth, offset,
+// group_stride, column_stride; part_start, part_end (elements of the weight that are bound, which may be a part of it).
 
 // Depth is up to four axes of the source, slowest first.
 fn source_depth(k: u32) -> u32 {
@@ -18,4 +19,16 @@ fn source_column(n: u32) -> u32 {
   let half = params.source_columns / 2u;
   let column = (n / 8u) * 4u + (n & 3u);
   return select(params.source_columns, column + select(0u, half, (n & 4u) != 0u), column < half);
+}
+
+// Element of the bound part.
+fn source_at(group: u32, k: u32, column: u32) -> u32 {
+  return params.offset + group * params.group_stride + column * params.column_stride + source_depth(k) - params.part_start;
+}
+
+// Whether what is packed of (k, n) and its neighbours comes from the bound part. Padding comes with the first.
+fn in_part(group: u32, k: u32, n: u32) -> bool {
+  let column = source_column(n);
+  if (k >= params.source_depth || column >= params.source_columns) { return params.part_start == 0u; }
+  return source_at(group, k, column) < params.part_end - params.part_start;
 }

@@ -2,7 +2,7 @@
 // column has in a chunk lies together, and so do the columns of a tile. A word holds eight integers of 4 bits or four
 // of 8, unsigned, in the order in which two halves are made of it at once: 0 2 4 6 1 3 5 7 (from the lowest bits), and
 // 0 2 1 3. A thread writes what one column has in one chunk.
-// Prelude: pack_address.wgsl, W_load, Y_store4, source_at, WORKGROUP, WORDS (4 or 8), BIAS (makes integers unsigned);
+// Prelude: pack_address.wgsl, W_load, Y_store4, integer_at, WORKGROUP, WORDS (4 or 8), BIAS (makes integers unsigned);
 // params elements, columns, chunks, source_depth, offset, group_stride, column_stride.
 
 const PER_WORD = 32u / WORDS;
@@ -10,7 +10,7 @@ const BITS = 32u / PER_WORD;
 
 fn integer(first: u32, k: u32) -> u32 {
   if (k >= params.source_depth) { return 0u; }
-  return u32(i32(W_load(source_at(first + source_depth(k)))) + BIAS);
+  return u32(i32(W_load(integer_at(first + source_depth(k)))) + BIAS);
 }
 
 fn word(first: u32, k: u32) -> u32 {

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { convReference } from '../../../test/reference/conv.ts';
+import { matmulReference } from '../../../test/reference/matmul.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
 import { Engine } from '../../gpu/engine.ts';
 import type { Value } from '../../graph/graph.ts';
 import { blockSizes } from '../../plan/weight-format.ts';
+import { bytesSource } from '../../source/bytes-source.ts';
 import { quantizeBlock } from '../../tensor/quantize-block.ts';
 import { fromFloat16, toFloat16 } from '../../tensor/float16.ts';
 
@@ -143,4 +145,72 @@ test('f16 halves float32', async () => {
   const { outputs, plan } = await runGraph(graph, y, { engine, weights: 'f16' });
   expect(Array.from(outputs[0]!.data)).toEqual(Array.from(w, (v) => fromFloat16(toFloat16(v))));
   expect(plan.weightBytes).toBe(64 * 24 * 2);
+});
+
+describe('weights that no binding holds', () => {
+  const limits = { maxStorageBufferBindingSize: 70_000, maxBufferSize: 70_000 };
+
+  /** A weight in a file, of which parts can be read. */
+  function large(graph: TestGraph, name: string, shape: readonly number[], data: Float64Array): Value {
+    const value = graph.weight(name, { shape, data });
+    if (value.origin.kind !== 'weight' || value.origin.ref.data.kind !== 'inline')
+      throw new Error('unexpected');
+    const { bytes } = value.origin.ref.data;
+    const source = bytesSource(name, bytes);
+    value.origin.ref.data = { kind: 'range', source, offset: 0, length: bytes.byteLength };
+    return value;
+  }
+
+  test.each([
+    ['rows along the sums', [512, 64], 'MatMul', {}],
+    ['rows along the columns', [256, 128], 'Gemm', { transB: 1 }],
+  ] as const)('%s are packed from parts', async (_, shape, op, attributes) => {
+    const w = random(shape[0] * shape[1], 4);
+    const turned = op === 'Gemm';
+    const [depth, columns] = turned ? [shape[1], shape[0]] : [shape[0], shape[1]];
+    const x = { shape: [5, depth], data: random(5 * depth, 1) };
+    for (const weights of ['f16', 'int8'] as const) {
+      const graph = new TestGraph();
+      const input = graph.input('x', { ...x, shape: turned ? x.shape : [1, ...x.shape] });
+      // Not among the first two layers of vectors: those would not be quantized.
+      const picture = graph.input('one', { shape: [1, 1, 1], data: [1] });
+      const [first] = graph.node('Mul', [
+        input,
+        graph.node('Reshape', [picture, graph.constant([1, 1], [2], 'int64')])[0],
+      ]);
+      const [y] = graph.node(op, [first, large(graph, 'w', shape, w)], attributes);
+      const { outputs, plan } = await runGraph(graph, unchanged(graph, y!, columns), {
+        engine,
+        weights,
+        limits,
+      });
+      const matrix = Float64Array.from({ length: w.length }, (_, i) =>
+        turned ? w[(i % columns) * depth + Math.floor(i / columns)]! : w[i]!,
+      );
+      const known =
+        weights === 'f16'
+          ? matrix.map((v) => fromFloat16(toFloat16(v)))
+          : quantizedMatrix(matrix, depth, columns, weights);
+      const expected = matmulReference(x, { shape: [depth, columns], data: known });
+      // The last layer is stored as float16 but holds ones and zeros.
+      expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(2e-6);
+      expect(plan.buffers.filter(({ content }) => content.kind === 'weight').length).toBeGreaterThan(2);
+    }
+  });
+
+  test('a table is read from parts', async () => {
+    const [rows, width] = [1100, 64];
+    const table = random(rows * width, 1).map(Math.fround);
+    for (const weights of ['as-stored', 'int4'] as const) {
+      const graph = new TestGraph();
+      const ids = graph.input('ids', { dtype: 'int32', shape: [5], data: [1099, 0, 273, 274, 600] });
+      const y = graph.node('Gather', [large(graph, 'table', [rows, width], table), ids], { axis: 0 });
+      const { outputs, plan } = await runGraph(graph, y, { engine, weights, limits });
+      const parts = plan.buffers.filter(({ content }) => content.kind === 'weight');
+      expect(parts.map(({ label }) => label)[0]).toBe('table[0:273]');
+      const row = (id: number): number[] => Array.from(table.subarray(id * width, (id + 1) * width));
+      // Parts of fewer than 65,536 elements are too small to be quantized.
+      expect(Array.from(outputs[0]!.data)).toEqual([1099, 0, 273, 274, 600].flatMap(row));
+    }
+  });
 });

@@ -2,7 +2,7 @@ import type { Lowering } from '../../plan/lowering.ts';
 import { blockSizes, leastDepth, leastElements } from '../../plan/weight-format.ts';
 import blockSource from '../quantize/quantize_block.wgsl';
 import { scalarOf, u32 } from '../shader.ts';
-import { address, addressParams } from './pack-address.ts';
+import { address, addressParams, partsOf } from './pack-address.ts';
 import { packed, packedSizes, runsOf } from './pack-integers.ts';
 import type { GemmProblem, PreparedB, WeightSource } from './problem.ts';
 import source from './quantize_weight.wgsl';
@@ -26,22 +26,24 @@ export function quantizeWeight(
   const q = lowering.scratch('integers', [b.groups, chunks, columns, words], 'u32');
   const scale = lowering.scratch('scales', [b.groups, runs, columns], 'f16');
   const threads = (b.groups * runs * columns) / 4;
-  lowering.dispatch({
-    name: `gemm_quantize_${weights}_${b.view.storage}`,
-    body: source,
-    functions: [address, blockSource].join('\n'),
-    inputs: { W: b.view },
-    outputs: { Q: q, S: scale },
-    constants: { WORKGROUP, GATED: problem.gate !== undefined, BITS: bits, BLOCK: block },
-    params: {
-      threads: u32(threads),
-      columns: u32(columns),
-      chunks: u32(chunks),
-      runs: u32(runs),
-      ...addressParams(problem, b),
-    },
-    workgroups: Math.ceil(threads / WORKGROUP),
-  });
+  for (const part of partsOf(lowering, b)) {
+    lowering.dispatch({
+      name: `gemm_quantize_${weights}_${b.view.storage}`,
+      body: source,
+      functions: [address, blockSource].join('\n'),
+      inputs: { W: part.view },
+      outputs: { Q: q, S: scale },
+      constants: { WORKGROUP, GATED: problem.gate !== undefined, BITS: bits, BLOCK: block },
+      params: {
+        threads: u32(threads),
+        columns: u32(columns),
+        chunks: u32(chunks),
+        runs: u32(runs),
+        ...addressParams(problem, b, part),
+      },
+      workgroups: Math.ceil(threads / WORKGROUP),
+    });
+  }
   lowering.keepsIntegers(b.view, `${weights} in blocks of ${block}, made at load`, [q, scale]);
   return packed(problem, b, q, { bits, scale, zero: 2 ** (bits - 1), run: block });
 }

@@ -5,15 +5,15 @@
 
 const PER_WORD = 32u / BITS;
 
-fn weight(first: u32, k: u32) -> f32 {
+fn weight(group: u32, k: u32, column: u32) -> f32 {
   if (k >= params.source_depth) { return 0.0; }
-  return W_load(first + source_depth(k));
+  return W_load(source_at(group, k, column));
 }
 
-fn word(first: u32, k: u32, scale: f32) -> u32 {
+fn word(group: u32, k: u32, column: u32, scale: f32) -> u32 {
   var bits = 0u;
   for (var i = 0u; i < PER_WORD; i++) {
-    bits |= block_integer(weight(first, k + i), scale) << ((i >> 1u) * BITS + (i & 1u) * 16u);
+    bits |= block_integer(weight(group, k + i, column), scale) << ((i >> 1u) * BITS + (i & 1u) * 16u);
   }
   return bits;
 }
@@ -26,15 +26,15 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let run = (4u * i / params.columns) % params.runs;
   let group = 4u * i / params.columns / params.runs;
   let k0 = run * BLOCK;
+  if (!in_part(group, k0, n)) { return; }
   var scales = vec4f();
   for (var c = 0u; c < 4u; c++) {
     let column = source_column(n + c);
     if (column >= params.source_columns) { continue; }
-    let first = params.offset + group * params.group_stride + column * params.column_stride;
     var least = 0.0;
     var most = 0.0;
     for (var k = 0u; k < BLOCK; k++) {
-      let w = weight(first, k0 + k);
+      let w = weight(group, k0 + k, column);
       least = min(least, w);
       most = max(most, w);
     }
@@ -45,8 +45,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       for (var w = 0u; w < BITS; w += 4u) {
         let k = chunk * 32u + w * PER_WORD;
         Q_store4(at + w, vec4u(
-          word(first, k, scale), word(first, k + PER_WORD, scale),
-          word(first, k + 2u * PER_WORD, scale), word(first, k + 3u * PER_WORD, scale)));
+          word(group, k, column, scale), word(group, k + PER_WORD, column, scale),
+          word(group, k + 2u * PER_WORD, column, scale), word(group, k + 3u * PER_WORD, column, scale)));
       }
     }
   }

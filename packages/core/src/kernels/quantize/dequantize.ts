@@ -24,18 +24,27 @@ fn element(at: Index) -> Scalar { return dequantized(at); }`,
   });
 }
 
-/** How an `indexedKernel` reads a quantized tensor: its inputs, and `fn NAME(at: x_Index) -> f32`. */
+/**
+ * How an `indexedKernel` reads a quantized tensor: its inputs, and `fn NAME(at: x_Index) -> f32`.
+ *
+ * @param suffix of the inputs' names, where there are several such tensors
+ */
 export function dequantizedReads(
   { x, scale, zero, block }: Quantized,
   name: string,
+  suffix = '',
 ): { inputs: Record<string, TensorView>; functions: string } {
   const isNumber = typeof zero === 'number';
   return {
-    inputs: { x, scale, ...(!isNumber && { zero }) },
-    functions: `fn ${name}(at: x_Index) -> f32 {
+    inputs: {
+      [`x${suffix}`]: x,
+      [`scale${suffix}`]: scale,
+      ...(!isNumber && { [`zero${suffix}`]: zero }),
+    },
+    functions: `fn ${name}(at: x${suffix}_Index) -> f32 {
   var group = at;
   ${block ? `group[${block.axis}] = at[${block.axis}] / ${block.size}u;` : ''}
-  return (f32(x_at(at)) - ${isNumber ? `f32(${zero})` : 'f32(zero_at(group))'}) * scale_at(group);
+  return (f32(x${suffix}_at(at)) - ${isNumber ? `f32(${zero})` : `f32(zero${suffix}_at(group))`}) * scale${suffix}_at(group);
 }`,
   };
 }
