@@ -16,12 +16,24 @@ import { mapStore } from '../src/source/map-store.ts';
 
 // What true-size models take on the GPU, planned without one: their weights are left out of the fixtures.
 
-const sizes: Readonly<Record<string, number>> = { batch: 1, sequence: 77, height: 64, width: 64 };
+const sizes: Readonly<Record<string, number>> = {
+  batch: 1,
+  batch_size: 1,
+  sequence: 77,
+  sequence_length: 77,
+  steps: 1,
+  height: 64,
+  width: 64,
+};
 
 async function graphOf(name: string, latent = 64): Promise<Graph> {
-  const bytes = new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`));
-  const model = await readModel(mapStore({ [name]: bytes }), name, { allowMissingExternalData: true });
-  const template = buildTemplate(model, name);
+  return graphOfBytes(new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`)), latent);
+}
+
+async function graphOfBytes(bytes: Uint8Array<ArrayBuffer>, latent: number): Promise<Graph> {
+  const store = mapStore({ 'model.onnx': bytes });
+  const model = await readModel(store, 'model.onnx', { allowMissingExternalData: true });
+  const template = buildTemplate(model, 'model.onnx');
   const own = { ...sizes, height: latent, width: latent };
   const types = template.inputs.map((input): [string, TensorType] => {
     const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : own[dim as keyof typeof own]));
@@ -79,6 +91,21 @@ describe('weights on the GPU', () => {
     expect(plan.quantized.every(({ inflated }) => inflated === undefined)).toBe(true);
   });
 });
+
+test.each(['text_encoder', 'unet', 'vae_decoder', 'vae_encoder'])(
+  "Pocket's %s is multiplied as it is stored",
+  async (component) => {
+    const file = new URL(`../../pocket/model/${component}/model.onnx`, import.meta.url);
+    const bytes = new Uint8Array(await readFile(file));
+    const plan = planOf(await graphOfBytes(bytes, 32), 'packed-f16');
+    // Positions are no table to look up: all are added.
+    const inflated = plan.quantized.filter((weight) => weight.inflated !== undefined);
+    expect(inflated.map(({ name }) => name)).toEqual(
+      component === 'text_encoder' ? ['text_model.embeddings.position_embedding.weight_quantized'] : [],
+    );
+    expect(plan.weightBytes).toBeLessThan(bytes.byteLength);
+  },
+);
 
 describe('layers that stay float16', () => {
   test.each([
