@@ -7,7 +7,7 @@ import { isFloat } from '../tensor/dtype.ts';
 import { formatShape, normalizeAxis, sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import { Compose } from './compose.ts';
 import type { OpDefinition, OpTable } from './op.ts';
-import { describe, hasOperand, intAttribute, operand } from './operands.ts';
+import { constantOperand, describe, hasOperand, intAttribute, operand } from './operands.ts';
 import { unsupported } from './unsupported.ts';
 
 // Weights in blocks of 4- or 8-bit integers along the inner dimension, as onnxruntime's quantizer and Olive write them.
@@ -38,6 +38,12 @@ function sizesOf(node: Node): BlockSizes {
   return { rows, columns, bits, block, blocks };
 }
 
+/** Whether the group of each term, operand 4, is the block that it lies in. */
+function isInOrder(node: Node): boolean {
+  const { block } = sizesOf(node);
+  return constantOperand(node, 4).data.every((group, k) => group === Math.floor(k / block));
+}
+
 /** Bytes of a file as narrower integers that lie in them. */
 function reinterpreted(
   view: TensorView,
@@ -58,7 +64,9 @@ const matMulNBits: OpDefinition = {
     if (shape.at(-1) !== columns) {
       throw new ShapeError(describe(node), { expected: `rows of ${columns}`, actual: formatShape(shape) });
     }
-    if (hasOperand(node, 4)) throw unsupported(node, 'has its groups in an order of their own');
+    if (hasOperand(node, 4) && !isInOrder(node)) {
+      throw unsupported(node, 'has its groups in an order of their own');
+    }
     return [{ dtype, shape: [...shape.slice(0, -1), rows] }];
   },
   expand(node, build) {

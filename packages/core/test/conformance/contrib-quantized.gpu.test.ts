@@ -50,6 +50,25 @@ const quantized: OperatorCase[] = [
     attributes: nBits(4, 32, 4, 16),
   },
   {
+    name: '4 bits, groups in order',
+    op: 'MatMulNBits',
+    operands: [
+      float(3, 64),
+      bytes('uint8', [8, 2, 16], 1),
+      weight(16),
+      undefined,
+      {
+        ...ints(
+          'int32',
+          [64],
+          Array.from({ length: 64 }, (_, k) => k >> 5),
+        ),
+        weight: true,
+      },
+    ],
+    attributes: nBits(4, 64, 8, 32),
+  },
+  {
     name: '8 bits, zero points',
     op: 'MatMulNBits',
     operands: [float(3, 64), bytes('uint8', [4, 2, 32], 1), weight(8), bytes('uint8', [8], 2)],

@@ -6,6 +6,7 @@ import { gemvKernel } from './gemv.ts';
 import { matrixKernel } from './matrix.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { prepareB } from './pack.ts';
+import { columnPieces } from './column-pieces.ts';
 import type { GemmProblem } from './problem.ts';
 import { reduceKernel } from './reduce.ts';
 
@@ -14,6 +15,10 @@ import { reduceKernel } from './reduce.ts';
  * its rows are not whole groups of four columns, a second one that sums and stores.
  */
 export function gemm(lowering: Lowering, problem: GemmProblem): void {
+  for (const piece of columnPieces(lowering, problem)) multiply(lowering, piece);
+}
+
+function multiply(lowering: Lowering, problem: GemmProblem): void {
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
   const { part } = problem.output;

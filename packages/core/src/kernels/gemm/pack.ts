@@ -1,10 +1,10 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
-import { u32 } from '../shader.ts';
+import { storageBits, u32 } from '../shader.ts';
 import source from './pack.wgsl';
 import { address, addressParams, partsOf } from './pack-address.ts';
 import { packIntegers } from './pack-integers.ts';
-import { quantizeWeight } from './quantize-weight.ts';
+import { quantizedBits, quantizeWeight } from './quantize-weight.ts';
 import {
   multipliedColumns,
   roundUp,
@@ -49,6 +49,13 @@ export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLay
 function packedStorage(lowering: Lowering, view: TensorView): Storage {
   if (lowering.weights !== 'as-stored') return 'f16';
   return view.storage === 'f16' || lowering.precision !== 'f32' ? 'f16' : 'f32';
+}
+
+/** Bits that an element of the weight takes as it is packed. */
+export function packedBits(lowering: Lowering, problem: GemmProblem, b: WeightSource): number {
+  const from = lowering.quantized(b.view);
+  if (from) return storageBits[from.x.storage];
+  return quantizedBits(lowering, problem, b) ?? storageBits[packedStorage(lowering, b.view)];
 }
 
 function asItLies(

@@ -169,7 +169,7 @@ describe('weights that no binding holds', () => {
     const turned = op === 'Gemm';
     const [depth, columns] = turned ? [shape[1], shape[0]] : [shape[0], shape[1]];
     const x = { shape: [5, depth], data: random(5 * depth, 1) };
-    for (const weights of ['f16', 'int8'] as const) {
+    for (const weights of ['as-stored', 'f16', 'int8'] as const) {
       const graph = new TestGraph();
       const input = graph.input('x', { ...x, shape: turned ? x.shape : [1, ...x.shape] });
       // Not among the first two layers of vectors: those would not be quantized.
@@ -188,9 +188,11 @@ describe('weights that no binding holds', () => {
         turned ? w[(i % columns) * depth + Math.floor(i / columns)]! : w[i]!,
       );
       const known =
-        weights === 'f16'
-          ? matrix.map((v) => fromFloat16(toFloat16(v)))
-          : quantizedMatrix(matrix, depth, columns, weights);
+        weights === 'as-stored'
+          ? matrix
+          : weights === 'f16'
+            ? matrix.map((v) => fromFloat16(toFloat16(v)))
+            : quantizedMatrix(matrix, depth, columns, weights);
       const expected = matmulReference(x, { shape: [depth, columns], data: known });
       // The last layer is stored as float16 but holds ones and zeros.
       expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(2e-6);
@@ -208,8 +210,9 @@ describe('weights that no binding holds', () => {
       const { outputs, plan } = await runGraph(graph, y, { engine, weights, limits });
       const parts = plan.buffers.filter(({ content }) => content.kind === 'weight');
       expect(parts.map(({ label }) => label)[0]).toBe('table[0:273]');
-      const row = (id: number): number[] => Array.from(table.subarray(id * width, (id + 1) * width));
-      // Parts of fewer than 65,536 elements are too small to be quantized.
+      // Parts of fewer than 65,536 elements are too small to be quantized: float16, then.
+      const stored = weights === 'int4' ? table.map((x) => fromFloat16(toFloat16(x))) : table;
+      const row = (id: number): number[] => Array.from(stored.subarray(id * width, (id + 1) * width));
       expect(Array.from(outputs[0]!.data)).toEqual([1099, 0, 273, 274, 600].flatMap(row));
     }
   });

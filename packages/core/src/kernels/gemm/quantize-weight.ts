@@ -9,17 +9,27 @@ import source from './quantize_weight.wgsl';
 
 const WORKGROUP = 64;
 
+/** Bits of the integers that a float weight becomes; `undefined` where it stays one. */
+export function quantizedBits(
+  { weights }: Lowering,
+  { depth, columns }: GemmProblem,
+  { view }: WeightSource,
+): 4 | 8 | undefined {
+  if ((weights !== 'int4' && weights !== 'int8') || scalarOf(view.storage) !== 'f32') return undefined;
+  if (depth < leastDepth || depth * columns < leastElements) return undefined;
+  return weights === 'int4' ? 4 : 8;
+}
+
 /** A float weight quantized as it is packed, where the session's format for the layer says so. */
 export function quantizeWeight(
   lowering: Lowering,
   problem: GemmProblem,
   b: WeightSource,
 ): PreparedB | undefined {
-  const { weights } = lowering;
   const { depth } = problem;
-  if ((weights !== 'int4' && weights !== 'int8') || scalarOf(b.view.storage) !== 'f32') return undefined;
-  if (depth < leastDepth || depth * problem.columns < leastElements) return undefined;
-  const bits = weights === 'int4' ? 4 : 8;
+  const bits = quantizedBits(lowering, problem, b);
+  if (bits === undefined) return undefined;
+  const weights = bits === 4 ? 'int4' : 'int8';
   const block = blockSizes[weights];
   const { columns, chunks, words } = packedSizes(problem, bits);
   const runs = runsOf(depth, block);
