@@ -179,11 +179,9 @@ describe('weights that no binding holds', () => {
         graph.node('Reshape', [picture, graph.constant([1, 1], [2], 'int64')])[0],
       ]);
       const [y] = graph.node(op, [first, large(graph, 'w', shape, w)], attributes);
-      const { outputs, plan } = await runGraph(graph, unchanged(graph, y!, columns), {
-        engine,
-        weights,
-        limits,
-      });
+      const last = large(graph, 'last', [columns, columns], Float64Array.from(identity(columns)));
+      const result = graph.node('MatMul', [y, last]);
+      const { outputs, plan } = await runGraph(graph, result, { engine, weights, limits });
       const matrix = Float64Array.from({ length: w.length }, (_, i) =>
         turned ? w[(i % columns) * depth + Math.floor(i / columns)]! : w[i]!,
       );

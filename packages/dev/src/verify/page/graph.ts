@@ -33,6 +33,9 @@ const graphBar: Record<Precision, number> = { f32: 1e-4, f16: 2e-2, 'packed-f16'
 /** The same against onnxruntime, which rounds quantized graphs as it goes. */
 const compareBar: Record<Precision, number> = { f32: 1e-3, f16: 2e-2, 'packed-f16': 2e-2 };
 
+/** How much further apart two runs that round differently may be than the two that were measured. */
+const SPREAD = 1.5;
+
 /** A graph against the reference beside it. */
 export async function verifyGraph(fixture: FixtureOf<'graph'>, options: VerifyOptions): Promise<Verdict> {
   const given = await fetchTensors(fixture.reference);
@@ -85,9 +88,14 @@ export async function verifyAgainstOnnxruntime(
   if (new TextDecoder('latin1').decode(bytes).includes('DynamicQuantizeLinear')) {
     // Activations are rounded to 256 levels by their own range: the last bit of a float decides for some of them, and
     // each that moves by a level moves more of them in the layers after it.
-    const own = distance(await runOnCpu(await nudged(model), feeds), expected).relL2;
-    const note = `reference: onnxruntime on the CPU, which comes ${own.toExponential(2)} from itself where every float32 constant is moved by its last bit`;
-    return await judge(session, feeds, expected, Math.max(bar, own), note);
+    let own = 0;
+    for (const seed of [1, 2]) {
+      own = Math.max(own, distance(await runOnCpu(await nudged(model, seed), feeds), expected).relL2);
+    }
+    const note =
+      `reference: onnxruntime on the CPU, which comes ${own.toExponential(2)} from itself where float32 constants are ` +
+      `moved by up to 1e-6 of their size; ${SPREAD} times that is allowed`;
+    return await judge(session, feeds, expected, Math.max(bar, SPREAD * own), note);
   }
   return await judge(session, feeds, expected, bar, 'reference: onnxruntime on the CPU');
 }

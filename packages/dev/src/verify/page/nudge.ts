@@ -4,21 +4,30 @@ import { fetchFixture, fixtureUrl } from './reference.ts';
 /** Shorter contents could be found where they are not. */
 const LEAST_BYTES = 16;
 
+/** Units in the last place: as far as sums of some hundred terms in another order move a result. */
+const REACH = 16;
+
 /**
- * A model in one file with every float32 constant in it, but for single numbers, moved by one unit in its last place:
- * alternately up and down.
+ * A model in one file with every float32 constant in it, but for single numbers, moved by up to 16 units in its last
+ * place (1e-6 of its size), up or down.
  */
-export async function nudged(path: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function nudged(path: string, seed: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await fetchFixture(path);
   const { graph } = await readModel(urlStore(fixtureUrl('')), path);
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let state = seed;
   for (const { dtype, data } of graph.initializers.values()) {
     if (dtype !== 'float32') continue;
     const place =
       data.kind === 'range' ? data : data.kind === 'inline' ? placeOf(data.bytes, bytes) : undefined;
     if (!place) continue;
     const end = place.offset + place.length;
-    for (let at = place.offset; at < end; at += 4) file.setUint32(at, file.getUint32(at, true) ^ 1, true);
+    for (let at = place.offset; at < end; at += 4) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const bits = file.getUint32(at, true);
+      // Zero has no size to move it by.
+      if (bits << 1 !== 0) file.setUint32(at, bits + Math.round((state / 2 ** 31 - 1) * REACH), true);
+    }
   }
   return bytes;
 }
