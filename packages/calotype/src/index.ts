@@ -21,6 +21,7 @@ export type {
   HeightWidth,
   LoadOptions,
   LoadProgress,
+  PreviewOptions,
   PromptOptions,
   StepState,
   Timings,
@@ -41,7 +42,9 @@ export * from './prompt/index.ts';
 export { TorchGenerator } from './random/index.ts';
 export * from './samplers/index.ts';
 export type { Conditioning } from './stages/conditioning.ts';
-export type { OutputType, OutputTypes } from './stages/decode-latents.ts';
+export type { DecoderOptions, DecoderSource } from './model/decoder.ts';
+export type { TilingOptions } from './stages/decode-latents.ts';
+export type { OutputType, OutputTypes, PixelRange } from './stages/picture.ts';
 export { Denoiser } from './stages/denoise.ts';
 export {
   DenoiseJob,

@@ -2,6 +2,7 @@ import type { Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import type { Family } from '../families/index.ts';
 import type { SchedulerConfig } from '../samplers/index.ts';
+import type { DecoderFacts } from '../stages/decode-latents.ts';
 import type { LatentScaling } from '../stages/latent-scaling.ts';
 import type { ModelFolder } from './folder.ts';
 
@@ -22,6 +23,8 @@ export interface ModelFacts {
   /** The folder's own (`_generation_defaults` in `model_index.json`), else those of its family. */
   defaults: GenerationDefaults;
   scaling: LatentScaling;
+  /** Of the folder's own decoder. */
+  decoder: DecoderFacts;
   /** `scheduler_config.json` */
   scheduler: SchedulerConfig;
   /** The denoiser's `config.json`; empty where there is none. */
@@ -44,7 +47,7 @@ export async function readFacts(
   ]);
   if (!scheduler)
     throw new ModelFolderError('scheduler/scheduler_config.json', 'is missing: it says how to sample.');
-  const blocks = vae?.['block_out_channels'];
+  const blocks = vae?.['block_out_channels'] ?? vae?.['decoder_block_out_channels'];
   const scaleFactor = Array.isArray(blocks) ? 2 ** (blocks.length - 1) : 8;
   const latentChannels =
     numberOf(parts.decoder.inputs[0]?.shape?.[1]) ??
@@ -52,17 +55,19 @@ export async function readFacts(
     numberOf(denoiser?.['out_channels']) ??
     4;
   const sampleSize = numberOf(denoiser?.['sample_size']);
+  const defaultSize = sampleSize === undefined ? family.defaultSize : sampleSize * scaleFactor;
+  const scaling = scalingOf(vae ?? {});
   return {
     latentChannels,
     scaleFactor,
-    defaultSize: sampleSize === undefined ? family.defaultSize : sampleSize * scaleFactor,
+    defaultSize,
     defaults: readDefaults(folder.index, family),
-    scaling: {
-      // AutoencoderKL's default, that of Stable Diffusion 1.x and 2.x.
-      scalingFactor: numberOf(vae?.['scaling_factor']) ?? 0.18215,
-      shiftFactor: numberOf(vae?.['shift_factor']) ?? 0,
-      mean: numbersOf(vae?.['latents_mean']) ?? [0],
-      std: numbersOf(vae?.['latents_std']) ?? [1],
+    scaling,
+    decoder: {
+      scaling,
+      range: [-1, 1],
+      sampleSize: sampleSizeOf(vae ?? {}),
+      scaleFactor,
     },
     scheduler,
     denoiser: denoiser ?? {},
@@ -96,6 +101,24 @@ function wrongDefault(key: string, value: unknown, expected: string): ModelFolde
     'model_index.json',
     `has _generation_defaults${key} that cannot be used: expected ${expected}, got ${JSON.stringify(value)}.`,
   );
+}
+
+/** How latents relate to what an autoencoder takes, by its config. */
+export function scalingOf(config: Readonly<Record<string, unknown>>): LatentScaling {
+  // Defaults of diffusers' classes: AutoencoderKL's are those of Stable Diffusion 1.x and 2.x; TAESD's takes latents as
+  // they are.
+  const scalingFactor = config['_class_name'] === 'AutoencoderTiny' ? 1 : 0.18215;
+  return {
+    scalingFactor: numberOf(config['scaling_factor']) ?? scalingFactor,
+    shiftFactor: numberOf(config['shift_factor']) ?? 0,
+    mean: numbersOf(config['latents_mean']) ?? [0],
+    std: numbersOf(config['latents_std']) ?? [1],
+  };
+}
+
+/** Pixels that an autoencoder was trained for. Configs that say 32 only repeat the default of diffusers' class. */
+export function sampleSizeOf(config: Readonly<Record<string, unknown>>): number {
+  return Math.max(512, numberOf(config['sample_size']) ?? 0);
 }
 
 export function numberOf(value: unknown): number | undefined {

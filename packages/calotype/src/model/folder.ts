@@ -91,7 +91,8 @@ async function readText(store: FileStore, path: string, signal?: AbortSignal): P
   return new TextDecoder().decode(await file.read(0, await file.size(), signal));
 }
 
-async function readJson(
+/** A JSON object out of a store; `undefined` when it is not there. */
+export async function readJson(
   store: FileStore,
   path: string,
   signal?: AbortSignal,

@@ -22,6 +22,7 @@ import { StageKernels } from '../stages/kernels.ts';
 import { Previewer } from '../stages/preview.ts';
 import type { TextEncoder } from '../stages/text-encoder.ts';
 import { loadTokenizer } from '../tokenizer/index.ts';
+import { findDecoder, type FoundDecoder } from './decoder.ts';
 import { numberOf, readFacts, type ModelFacts } from './facts.ts';
 import { ModelFolder, openStore, type ModelSource, type OpenedStore } from './folder.ts';
 import { formatOf } from './weights.ts';
@@ -51,6 +52,8 @@ export class DiffusionModel implements EncodeContext {
   readonly encoders: ReadonlyMap<string, TextEncoder>;
   readonly denoising: Denoiser;
   readonly decoder: LatentDecoder;
+  /** A small decoder beside it, for previews and quick pictures; `undefined` where none was given. */
+  readonly previewDecoder: LatentDecoder | undefined;
   /** For image-to-image and inpainting; `undefined` where the folder has no `vae_encoder`. */
   readonly encoder: LatentEncoder | undefined;
   readonly controlnet: ControlNet | undefined;
@@ -58,6 +61,7 @@ export class DiffusionModel implements EncodeContext {
   readonly denoiserComponent: 'unet' | 'transformer';
   /** LoRAs on the denoiser and the text encoders. Pipelines that share the model share them. */
   readonly loras: LoraSet;
+  /** Latents as small pictures, for next to nothing. */
   readonly previewer: Previewer;
   readonly #ownsEngine: boolean;
   readonly #graphs: GraphLoader;
@@ -74,6 +78,7 @@ export class DiffusionModel implements EncodeContext {
       | 'encoders'
       | 'denoising'
       | 'decoder'
+      | 'previewDecoder'
       | 'encoder'
       | 'controlnet'
       | 'denoiserComponent'
@@ -88,13 +93,14 @@ export class DiffusionModel implements EncodeContext {
     this.encoders = parts.encoders;
     this.denoising = parts.denoising;
     this.decoder = parts.decoder;
+    this.previewDecoder = parts.previewDecoder;
     this.encoder = parts.encoder;
     this.controlnet = parts.controlnet;
     const encoders = [...parts.encoders].map(([component, { session }]) => [component, session] as const);
     this.loras = new LoraSet(
       new Map([['denoiser', parts.denoising.session], ...(encoders as [LoraComponent, Session][])]),
     );
-    this.previewer = new Previewer(parts.engine, parts.kernels, parts.family.name);
+    this.previewer = new Previewer(parts.engine, parts.kernels, parts.decoder, parts.family.name);
     this.denoiserComponent = parts.denoiserComponent;
     this.#graphs = graphs;
     this.#weights = options.weights;
@@ -136,7 +142,14 @@ export class DiffusionModel implements EncodeContext {
       }
       const denoiserComponent = (await folder.hasGraph('transformer')) ? 'transformer' : 'unet';
       const denoiser = await graph(denoiserComponent);
-      const decoder = await graph('vae_decoder');
+      const replaced =
+        options.decoder === undefined ? undefined : await findDecoder(options.decoder, loader, signal);
+      const decoder = replaced ? await loader.decoder(replaced, 'vae_decoder') : await graph('vae_decoder');
+      const preview =
+        options.previewDecoder === undefined
+          ? undefined
+          : await findDecoder(options.previewDecoder, loader, signal);
+      const previewSession = preview && (await loader.decoder(preview, 'preview_decoder'));
       const encoder = (await folder.hasGraph('vae_encoder')) ? await graph('vae_encoder') : undefined;
       const family = familyOf(denoiser, `${denoiserComponent}/model.onnx`);
       const facts = await readFacts(folder, family, { denoiser, denoiserComponent, decoder }, signal);
@@ -149,7 +162,16 @@ export class DiffusionModel implements EncodeContext {
           facts,
           encoders,
           denoising: new Denoiser(engine, denoiser, family.layout, kernels),
-          decoder: new LatentDecoder(engine, decoder, facts.scaling, kernels),
+          decoder: new LatentDecoder(
+            engine,
+            decoder,
+            replaced ? replaced.facts(facts.decoder) : facts.decoder,
+            kernels,
+          ),
+          previewDecoder:
+            preview &&
+            previewSession &&
+            new LatentDecoder(engine, previewSession, preview.facts(facts.decoder), kernels),
           encoder: encoder && new LatentEncoder(engine, encoder, facts, kernels),
           controlnet,
           denoiserComponent,
@@ -204,6 +226,7 @@ export class DiffusionModel implements EncodeContext {
     if (this.#users === 0 || --this.#users > 0) return;
     this.denoising.dispose();
     this.decoder.dispose();
+    this.previewDecoder?.dispose();
     this.previewer.dispose();
     this.encoder?.dispose();
     this.#graphs.dispose();
@@ -268,6 +291,10 @@ class GraphLoader {
       throw new ModelFolderError('model.onnx', "is missing from the folder given as 'controlnet'.");
     }
     return new ControlNet(this.engine!, await this.#open(store, path, 'controlnet'), path);
+  }
+
+  decoder({ store, path }: FoundDecoder, component: string): Promise<Session> {
+    return this.#open(store, path, component);
   }
 
   async #open(

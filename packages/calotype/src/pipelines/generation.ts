@@ -1,6 +1,9 @@
 import type { DiffusionModel } from '../model/model.ts';
 import type { NoiseSource } from '../random/index.ts';
-import type { DecodeOptions, OutputType, OutputTypes } from '../stages/decode-latents.ts';
+import { ModelFolderError } from '../errors.ts';
+import type { DecodeOptions, LatentDecoder, TilingOptions } from '../stages/decode-latents.ts';
+import type { OutputType, OutputTypes } from '../stages/picture.ts';
+import type { DecoderChoice, PreviewOptions } from './options.ts';
 import type { DenoiseCheckpoint, DenoiseJob } from '../stages/denoise-job.ts';
 
 /** What a request needs to go on from where it was, on another device too. Can be sent to workers and stored. */
@@ -46,8 +49,43 @@ export class Generation {
    *
    * @throws NumericError when a picture would hold NaN or infinities; the signal's reason
    */
-  decode<T extends OutputType>(output: T, options: DecodeOptions = {}): Promise<OutputTypes[T][]> {
-    return this.#model.decoder.decode(this.job.latents, output, options);
+  decode<T extends OutputType>(
+    output: T,
+    options: Pick<DecodeOptions, 'signal' | 'onImage' | 'onSubmitted'> & {
+      tiling?: TilingOptions | boolean | undefined;
+      decodeWith?: DecoderChoice | undefined;
+    } = {},
+  ): Promise<OutputTypes[T][]> {
+    const { tiling, decodeWith, ...rest } = options;
+    const decoder = decodeWith === 'previewDecoder' ? previewDecoderOf(this.#model) : this.#model.decoder;
+    return decoder.decode(this.job.latents, output, {
+      ...rest,
+      tiling: tiling === true ? {} : tiling === false ? undefined : tiling,
+    });
+  }
+
+  /** Readies `preview`: what has to be learnt of the decoder is, once for a model. */
+  async preparePreview({ by }: PreviewOptions = {}, signal?: AbortSignal): Promise<void> {
+    if (!this.#previewsBy(by)) await this.#model.previewer.prepare(this.job.shape[1]!, signal);
+  }
+
+  /** Pictures of the latents as they are now, of these images or all; see `PreviewOptions`. Nothing waits for the GPU. */
+  async preview(
+    { by }: PreviewOptions = {},
+    options: { images?: readonly number[]; signal?: AbortSignal | undefined } = {},
+  ): Promise<ImageBitmap[]> {
+    const { job } = this;
+    // Where noise levels are counted in sigmas, latents are as large as their noise.
+    const factor = job.plan.steps[job.stepIndex]?.inputScale ?? 1;
+    const decoder = this.#previewsBy(by);
+    if (decoder) return decoder.decode(job.latents, 'bitmap', { ...options, factor, checked: false });
+    const images = options.images ?? Array.from({ length: job.images }, (_, i) => i);
+    return Promise.all(images.map((image) => this.#model.previewer.render(job.latents, image, factor)));
+  }
+
+  #previewsBy(by: PreviewOptions['by']): LatentDecoder | undefined {
+    if (by === 'previewDecoder') return previewDecoderOf(this.#model);
+    return by === 'latents' ? undefined : this.#model.previewDecoder;
   }
 
   /** Gives all memory back. Idempotent. */
@@ -58,4 +96,13 @@ export class Generation {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws ModelFolderError where none was loaded */
+export function previewDecoderOf({ previewDecoder }: DiffusionModel): LatentDecoder {
+  if (previewDecoder) return previewDecoder;
+  throw new ModelFolderError(
+    'model.onnx',
+    'of a preview decoder was not given. Load the model with the option previewDecoder.',
+  );
 }

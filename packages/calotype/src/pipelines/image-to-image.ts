@@ -3,7 +3,7 @@ import { ModelFolderError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
 import type { NoiseSource } from '../random/index.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type { LatentEncoder } from '../stages/encode-image.ts';
 import { openImage, type ImageInput, type OpenedImage, type Planes } from '../stages/image-input.ts';
 import { uploadTensor } from '../stages/memory.ts';

@@ -2,7 +2,7 @@ import type { Tensor } from '@calotype/core';
 import { OptionError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type { KeptRegion } from '../stages/denoise-job.ts';
 import { luminance, openImage, type ImageInput, type Planes } from '../stages/image-input.ts';
 import { bufferOf, emptyTensor, sizeOf, uploadTensor } from '../stages/memory.ts';

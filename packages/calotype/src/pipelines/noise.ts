@@ -1,7 +1,7 @@
 import type { Tensor } from '@calotype/core';
 import { OptionError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import { bufferOf, emptyTensor, sizeOf, uploadTensor } from '../stages/memory.ts';
 import type { NoiseMix } from '../samplers/index.ts';
 import type { GenerateOptions } from './options.ts';

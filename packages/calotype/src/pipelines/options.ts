@@ -7,9 +7,11 @@ import type {
   Tensor,
   WeightFormat,
 } from '@calotype/core';
+import type { DecoderSource } from '../model/decoder.ts';
 import type { ModelSource } from '../model/folder.ts';
 import type { SchedulerConfig } from '../samplers/index.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { TilingOptions } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type { ImageInput } from '../stages/image-input.ts';
 
 /** What loading a model reports. */
@@ -47,6 +49,10 @@ export interface LoadOptions {
   fetching?: Omit<CachedStoreOptions, 'onProgress'>;
   /** Folder of a ControlNet (its `model.onnx`), where the model's own folder has none in `controlnet/`. */
   controlnet?: ModelSource;
+  /** A decoder in place of the folder's `vae_decoder`, which is then not loaded: TAESD, or one made for float16. */
+  decoder?: DecoderSource;
+  /** A small decoder beside it, such as TAESD: for previews, and for pictures with `decodeWith: 'previewDecoder'`. */
+  previewDecoder?: DecoderSource;
   /**
    * Size of the pictures to get ready for while loading: kernels are compiled and memory is allocated for it. The
    * model's own size by default; `false` for none, and then the first picture takes longer.
@@ -61,7 +67,8 @@ export interface LoadOptions {
 /** What happens during a generation, in order: every stage starts once; denoising reports every step. */
 export type GenerateProgress =
   | { stage: 'encode' }
-  | { stage: 'denoise'; step: number; steps: number }
+  /** With `preview`, at the steps that it names: what the first picture will look like. The listener's to close. */
+  | { stage: 'denoise'; step: number; steps: number; preview?: ImageBitmap }
   | { stage: 'decode'; image: number; images: number };
 
 /** State after one denoising step. */
@@ -73,6 +80,22 @@ export interface StepState {
   timestep: number;
   /** [images, channels, height / 8, width / 8] on the GPU; valid until the next step. */
   latents: Tensor<'float32'>;
+  /** With `preview`, at the steps that it names: a picture for each image, the first that of `onProgress`. Yours to close. */
+  previews?: readonly ImageBitmap[];
+}
+
+/** One of a model's decoders. */
+export type DecoderChoice = 'decoder' | 'previewDecoder';
+
+/** Pictures of what becomes of the noise, while it does. */
+export interface PreviewOptions {
+  /** Steps from one to the next. Default 1. */
+  every?: number;
+  /**
+   * `latents`: as large as the latents, for next to nothing. `previewDecoder`: in full size, by the small decoder that was
+   * loaded. Default: that decoder, where there is one.
+   */
+  by?: 'latents' | 'previewDecoder';
 }
 
 /** A height and a width in pixels, in this order, as diffusers gives them. */
@@ -171,6 +194,16 @@ export interface GenerateOptions<T extends OutputType = 'bitmap'> extends Prompt
   /** DDIM: 0 is deterministic, 1 is DDPM. */
   eta?: number;
   numImages?: number;
+  /** Pictures while denoising goes on, to `onProgress`, and to `onStep` where it is given. Default: none. */
+  preview?: PreviewOptions | boolean;
+  /** Which decoder makes the pictures. Default `decoder`. */
+  decodeWith?: DecoderChoice;
+  /**
+   * Decodes in tiles that are blended where they overlap, so that memory does not grow with the picture. Decoders that
+   * normalise over the whole picture (all but TAESD) then see a tile at a time, and colours may differ slightly from one
+   * to the next. Default: the whole picture at once.
+   */
+  tiling?: TilingOptions | boolean;
   /** Default `bitmap`. */
   output?: T;
   signal?: AbortSignal;

@@ -8,7 +8,7 @@ import { DiffusionModel } from '../model/model.ts';
 import { NoiseSource } from '../random/index.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
 import type { JobControl } from '../stages/control.ts';
-import type { OutputType, OutputTypes } from '../stages/decode-latents.ts';
+import type { OutputType, OutputTypes } from '../stages/picture.ts';
 import type { DenoiseRequest, KeptRegion } from '../stages/denoise-job.ts';
 import { openImage } from '../stages/image-input.ts';
 import { emptyTensor, uploadTensor } from '../stages/memory.ts';
@@ -257,6 +257,8 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     onProgress?.({ stage: 'decode', image: 0, images });
     const pictures = await generation.decode(options.output ?? ('bitmap' as T), {
       signal,
+      tiling: options.tiling,
+      decodeWith: options.decodeWith,
       onImage: (image) => onProgress?.({ stage: 'decode', image: image + 1, images }),
     });
     const decoded = performance.now();
@@ -273,10 +275,14 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
   }
 
   /** Steps one request to its end. */
-  async #denoise({ job }: Generation, options: GenerateOptions<OutputType>): Promise<void> {
+  async #denoise(generation: Generation, options: GenerateOptions<OutputType>): Promise<void> {
     const { signal, onProgress, onStep } = options;
+    const { job } = generation;
     const { engine, denoising } = this.model;
     const { steps } = job;
+    const preview = options.preview === true ? {} : options.preview || undefined;
+    const every = preview?.every ?? 1;
+    if (preview) await generation.preparePreview(preview, signal);
     onProgress?.({ stage: 'denoise', step: 0, steps });
     let before: Promise<unknown> = Promise.resolve();
     while (!job.done) {
@@ -287,8 +293,11 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
       finished.catch(() => {});
       // Whoever looks at a step waits for it; else the next one is submitted meanwhile, so that the GPU never waits.
       await (onStep ? finished : before);
-      onProgress?.({ stage: 'denoise', step: step + 1, steps });
-      await onStep?.({ step, steps, timestep, latents: job.latents });
+      const previews =
+        preview && (step + 1) % every === 0 ? await generation.preview(preview, { signal }) : undefined;
+      const [first] = previews ?? [];
+      onProgress?.({ stage: 'denoise', step: step + 1, steps, ...(first && { preview: first }) });
+      await onStep?.({ step, steps, timestep, latents: job.latents, ...(previews && { previews }) });
       before = finished;
     }
     await before;

@@ -1,8 +1,9 @@
 import { OptionError, SamplerError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
 import { createSampler, type SamplerOptions, type SamplerPlan } from '../samplers/index.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type { Guidance } from '../stages/denoise-job.ts';
+import { previewDecoderOf } from './generation.ts';
 import type { GenerateOptions } from './options.ts';
 
 /** A request's options, checked and completed. */
@@ -54,6 +55,7 @@ export function resolveRequest(
     );
   }
   const rescale = share('guidanceRescale', options.guidanceRescale ?? 0);
+  checkDecoding(model, options);
   return {
     images,
     width,
@@ -64,6 +66,15 @@ export function resolveRequest(
       choice.scale === undefined ? undefined : { scale: choice.scale, rescale, interval: [start, end] },
     embeddedGuidance: choice.embedded,
   };
+}
+
+/** Refuses previews and decoders that there are none of. */
+function checkDecoding(model: DiffusionModel, { preview, decodeWith }: GenerateOptions<OutputType>): void {
+  const { every = 1, by } = typeof preview === 'object' ? preview : {};
+  if (!Number.isInteger(every) || every < 1) {
+    throw new OptionError('preview', `expected a whole number of steps from 1 on (every), got ${every}.`);
+  }
+  if (by === 'previewDecoder' || decodeWith === 'previewDecoder') previewDecoderOf(model);
 }
 
 /** A number from 0 to 1. */

@@ -1,4 +1,4 @@
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import { pureNoise, startNoise } from './noise.ts';
 import type { GenerateOptions } from './options.ts';
 import { DiffusionPipeline, type Start, type StartContext } from './pipeline.ts';

@@ -1,45 +1,66 @@
-import { NumericError, Tensor, type Engine, type Session } from '@calotype/core';
+import { Tensor, type Engine, type Session } from '@calotype/core';
+import { OptionError } from '../errors.ts';
 import type { StageKernels } from './kernels.ts';
 import { ScalingKernelInput, type LatentScaling } from './latent-scaling.ts';
-import { paddedBytes } from './memory.ts';
+import { bufferOf, emptyTensor, paddedBytes, sizeOf, uploadTensor } from './memory.ts';
+import { PictureMaker, type OutputType, type OutputTypes, type PixelRange } from './picture.ts';
+import { tileAxis, type AxisTiles } from './tiles.ts';
 
-/**
- * Form of a finished picture. A bitmap never leaves the GPU, except with a software adapter; the others are read back
- * once.
- */
-export type OutputType = 'bitmap' | 'imageData' | 'blob';
+/** How a large picture is decoded in pieces. */
+export interface TilingOptions {
+  /** Pixels of a tile along each axis. Default: the decoder's own size, 512 for most. */
+  tileSize?: number;
+  /** Pixels that neighbours have in common. Default: a quarter of a tile. */
+  overlap?: number;
+}
 
-export interface OutputTypes {
-  bitmap: ImageBitmap;
-  imageData: ImageData;
-  blob: Blob;
+/** What a decoder's configuration tells. */
+export interface DecoderFacts {
+  scaling: LatentScaling;
+  /** Values of black and white pixels. */
+  range: PixelRange;
+  /** Pixels along each axis that it was trained for: the size of tiles. */
+  sampleSize: number;
+  /** Pixels that a latent stands for, along each axis. */
+  scaleFactor: number;
 }
 
 export interface DecodeOptions {
   signal?: AbortSignal | undefined;
   /** The picture of this index is decoded. */
-  onImage?: (index: number) => void;
+  onImage?: ((index: number) => void) | undefined;
   /** Everything for it is submitted: what is submitted from now on runs after it, while it is read back. */
-  onSubmitted?: (index: number) => void;
+  onSubmitted?: ((index: number) => void) | undefined;
+  tiling?: TilingOptions | undefined;
+  /** What the latents are multiplied by, to bring them to the size they have without noise. Default 1. */
+  factor?: number | undefined;
+  /** Only these of the images. */
+  images?: readonly number[] | undefined;
+  /** Whether pictures are looked through for NaN and infinities, which waits for the GPU. Default true. */
+  checked?: boolean | undefined;
 }
 
 /** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
 export class LatentDecoder {
+  readonly facts: DecoderFacts;
   readonly #engine: Engine;
   readonly session: Session;
   readonly #scaling: ScalingKernelInput;
   readonly #kernels: StageKernels;
+  readonly #pictures: PictureMaker;
 
-  constructor(engine: Engine, session: Session, scaling: LatentScaling, kernels: StageKernels) {
+  constructor(engine: Engine, session: Session, facts: DecoderFacts, kernels: StageKernels) {
+    this.facts = facts;
     this.#engine = engine;
     this.session = session;
-    this.#scaling = new ScalingKernelInput(engine, scaling);
+    this.#scaling = new ScalingKernelInput(engine, facts.scaling);
     this.#kernels = kernels;
+    this.#pictures = new PictureMaker(engine, kernels);
   }
 
   /** Uploads weights and compiles for latents of this shape, so that `decode` starts at once. */
   async prepare(shape: readonly number[], signal: AbortSignal | undefined): Promise<void> {
-    using input = this.#input(shape);
+    using input = this.#input(shape.slice(1));
     await this.session.prepare({ [this.session.inputs[0]!.name]: input }, signal ? { signal } : {});
   }
 
@@ -52,118 +73,180 @@ export class LatentDecoder {
     outputType: T,
     options: DecodeOptions = {},
   ): Promise<OutputTypes[T][]> {
-    const [images, ...rest] = latents.shape;
-    const elements = rest.reduce((product, dim) => product * dim, 1);
+    const { signal, onImage, onSubmitted, tiling, factor, checked = true } = options;
     const results: OutputTypes[T][] = [];
-    for (let image = 0; image < images!; image++) {
-      options.signal?.throwIfAborted();
-      using input = this.#input(latents.shape);
-      const unscale = await this.#kernels.get('unscale');
-      const { scalingFactor: scale, shiftFactor: shift } = this.#scaling.scaling;
-      unscale(
-        { x: latents.gpu!.buffer, y: input.gpu!.buffer, ...this.#scaling.buffers() },
-        { elements, xFirst: image * elements, scale, shift, ...this.#scaling.params(latents.shape) },
-        elements,
-      );
-      const name = this.session.inputs[0]!.name;
-      const outputs = await this.session.run(
-        { [name]: input },
-        options.signal ? { signal: options.signal } : {},
-      );
-      const [planes] = Object.values(outputs);
-      try {
-        const submitted = (): void => options.onSubmitted?.(image);
-        results.push(await this.#picture(planes!, outputType, submitted));
-      } finally {
-        for (const tensor of Object.values(outputs)) tensor.dispose();
-      }
-      options.onImage?.(image);
+    for (const image of options.images ?? Array.from({ length: latents.shape[0]! }, (_, i) => i)) {
+      signal?.throwIfAborted();
+      using planes = await this.planes(latents, image, { signal, tiling, factor });
+      const submitted = (): void => onSubmitted?.(image);
+      const { range } = this.facts;
+      results.push(await this.#pictures.make(planes, outputType, { range, checked, submitted }));
+      onImage?.(image);
     }
     return results;
   }
 
-  async #picture<T extends OutputType>(
-    planes: Tensor,
-    outputType: T,
-    submitted: () => void,
-  ): Promise<OutputTypes[T]> {
-    const { buffers, device, readBack } = this.#engine;
-    const [height, width] = [planes.shape[2]!, planes.shape[3]!];
-    // A software adapter's memory is the CPU's anyway, and Chromium loses the device when one draws to a canvas.
-    const readsBack = outputType === 'imageData' || device.adapterInfo.isFallbackAdapter;
-    // Copies between buffers and textures want rows at multiples of 256 bytes.
-    const pitch = readsBack ? width : Math.ceil(width / 64) * 64;
-    const pixels = buffers.acquire(Math.ceil((pitch * height * 4) / 16) * 16, 'pixels');
-    const fault = buffers.acquire(16, 'fault');
-    try {
-      device.queue.writeBuffer(fault, 0, new Uint32Array(4));
-      const toPixels = await this.#kernels.get('to_pixels', { planes: planes.gpu!.storage });
-      toPixels(
-        { planes: planes.gpu!.buffer, pixels, fault },
-        { width, height, pitch, offset: 0 },
-        width * height,
+  /**
+   * Decodes one image to planes of colour, [1, 3, height, width], which the caller disposes of.
+   *
+   * @throws OptionError for tiles that do not fit the decoder; what running it throws
+   */
+  async planes(
+    latents: Tensor<'float32'>,
+    image: number,
+    { signal, tiling, factor = 1 }: Pick<DecodeOptions, 'signal' | 'tiling' | 'factor'> = {},
+  ): Promise<Tensor> {
+    const [, ...rest] = latents.shape;
+    const elements = sizeOf(rest);
+    using input = this.#input(rest);
+    const unscale = await this.#kernels.get('unscale');
+    const { scalingFactor, shiftFactor: shift } = this.#scaling.scaling;
+    unscale(
+      { x: bufferOf(latents), y: bufferOf(input), ...this.#scaling.buffers() },
+      {
+        elements,
+        xFirst: image * elements,
+        scale: scalingFactor / factor,
+        shift,
+        ...this.#scaling.params(latents.shape),
+      },
+      elements,
+    );
+    const tiles = tiling && this.#tiles(rest, tiling);
+    // Not before the run is over may its input go.
+    return tiles ? await this.#inTiles(input, tiles, signal) : await this.#run(input, signal);
+  }
+
+  /** The axes in tiles; `undefined` where one tile would be all. */
+  #tiles(
+    [, height, width]: readonly number[],
+    tiling: TilingOptions,
+  ): { rows: AxisTiles; columns: AxisTiles } | undefined {
+    const { scaleFactor, sampleSize } = this.facts;
+    const { tileSize = sampleSize } = tiling;
+    const size = Math.floor(tileSize / scaleFactor);
+    const overlap = Math.ceil((tiling.overlap ?? tileSize / 4) / scaleFactor);
+    if (!(size >= 8)) {
+      throw new OptionError(
+        'tiling',
+        `expected tiles of ${8 * scaleFactor} pixels or more, got ${tileSize}.`,
       );
-      submitted();
-      let picture: ImageBitmap | ImageData | Blob;
-      if (readsBack) {
-        const bytes = await readBack.read(pixels, width * height * 4);
-        const data = new ImageData(new Uint8ClampedArray(bytes.buffer), width, height);
-        picture = outputType === 'imageData' ? data : await fromImageData(data, outputType);
-      } else {
-        const canvas = this.#draw(pixels, width, height, pitch);
-        picture = outputType === 'bitmap' ? canvas.transferToImageBitmap() : await toPng(canvas);
+    }
+    if (!(overlap >= 1 && overlap < size)) {
+      throw new OptionError(
+        'tiling',
+        `expected an overlap of 1 to ${tileSize - scaleFactor} pixels, got ${tiling.overlap}.`,
+      );
+    }
+    if (height! <= size && width! <= size) return undefined;
+    return {
+      rows: tileAxis(height!, size, overlap, scaleFactor),
+      columns: tileAxis(width!, size, overlap, scaleFactor),
+    };
+  }
+
+  /** Decodes tile by tile and adds up what each counts for. */
+  async #inTiles(
+    input: Tensor,
+    { rows, columns }: { rows: AxisTiles; columns: AxisTiles },
+    signal: AbortSignal | undefined,
+  ): Promise<Tensor> {
+    const engine = this.#engine;
+    const { scaleFactor } = this.facts;
+    const [, channels, height, width] = input.shape as [number, number, number, number];
+    const picture = emptyTensor(engine, [1, 3, height * scaleFactor, width * scaleFactor], 'picture');
+    try {
+      const clear = engine.device.createCommandEncoder({ label: 'picture' });
+      clear.clearBuffer(bufferOf(picture));
+      engine.device.queue.submit([clear.finish()]);
+      const place = await this.#kernels.get('place');
+      using tile = this.#input([channels, rows.size, columns.size]);
+      using rowWeights = this.#upload(rows);
+      using columnWeights = this.#upload(columns);
+      for (const [i, top] of rows.starts.entries()) {
+        for (const [j, left] of columns.starts.entries()) {
+          signal?.throwIfAborted();
+          for (let channel = 0; channel < channels; channel++) {
+            place(
+              { x: bufferOf(input), y: bufferOf(tile) },
+              {
+                rows: rows.size,
+                columns: columns.size,
+                xStride: width,
+                xFirst: (channel * height + top) * width + left,
+                yStride: columns.size,
+                yFirst: channel * rows.size * columns.size,
+              },
+              rows.size * columns.size,
+            );
+          }
+          using decoded = await this.#run(tile, signal);
+          const [tileHeight, tileWidth] = [rows.size * scaleFactor, columns.size * scaleFactor];
+          const addTile = await this.#kernels.get('add_tile', { tile: decoded.gpu!.storage });
+          addTile(
+            {
+              tile: bufferOf(decoded),
+              rows: bufferOf(rowWeights),
+              columns: bufferOf(columnWeights),
+              picture: bufferOf(picture),
+            },
+            {
+              tileHeight,
+              tileWidth,
+              rowsFirst: i * tileHeight,
+              columnsFirst: j * tileWidth,
+              top: top * scaleFactor,
+              left: left * scaleFactor,
+              height: height * scaleFactor,
+              width: width * scaleFactor,
+            },
+            3 * tileHeight * tileWidth,
+          );
+        }
       }
-      const [faulty] = new Uint32Array((await readBack.read(fault, 4)).buffer);
-      if (faulty) {
-        throw new NumericError(
-          'picture',
-          "The model overflowed at this precision. Load it with precision: 'f32', or use a decoder made for float16.",
-        );
-      }
-      return picture as OutputTypes[T];
-    } finally {
-      buffers.release(pixels);
-      buffers.release(fault);
+      return picture;
+    } catch (error) {
+      picture.dispose();
+      throw error;
     }
   }
 
-  /** Memory for the latents of one picture out of `shape`, under the dtype that the graph declares. */
-  #input(shape: readonly number[]): Tensor {
-    const one = [1, ...shape.slice(1)];
-    const bytes = paddedBytes(one.reduce((product, dim) => product * dim, 1));
-    const buffer = this.#engine.buffers.acquire(bytes, 'scaled latents');
-    const dtype = this.session.inputs[0]?.dtype === 'float16' ? 'float16' : 'float32';
-    return new Tensor(dtype, one, { engine: this.#engine, buffer, storage: 'f32' });
+  #upload({ weights }: AxisTiles): Tensor {
+    const all = new Float32Array(weights.length * weights[0]!.length);
+    weights.forEach((own, i) => all.set(own, i * own.length));
+    return uploadTensor(this.#engine, [all.length], all, 'tile weights');
   }
 
-  /** Copies pixels into a canvas on the GPU. */
-  #draw(pixels: GPUBuffer, width: number, height: number, pitch: number): OffscreenCanvas {
-    const { device } = this.#engine;
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext('webgpu')!;
-    context.configure({ device, format: 'rgba8unorm', usage: GPUTextureUsage.COPY_DST, alphaMode: 'opaque' });
-    const encoder = device.createCommandEncoder({ label: 'picture' });
-    encoder.copyBufferToTexture(
-      { buffer: pixels, bytesPerRow: pitch * 4, rowsPerImage: height },
-      { texture: context.getCurrentTexture() },
-      [width, height],
+  async #run(input: Tensor, signal: AbortSignal | undefined): Promise<Tensor> {
+    const name = this.session.inputs[0]!.name;
+    const outputs = await this.session.run({ [name]: input }, signal ? { signal } : {});
+    const [planes, ...rest] = Object.values(outputs);
+    for (const tensor of rest) tensor.dispose();
+    const [, channels, height, width] = planes!.shape;
+    const { scaleFactor } = this.facts;
+    if (
+      channels === 3 &&
+      height === input.shape[2]! * scaleFactor &&
+      width === input.shape[3]! * scaleFactor
+    ) {
+      return planes!;
+    }
+    planes!.dispose();
+    throw new OptionError(
+      'decoder',
+      `gives [${planes!.shape.join(', ')}] for latents [${input.shape.join(', ')}]; this model needs ${scaleFactor} pixels a latent, in three colours.`,
     );
-    device.queue.submit([encoder.finish()]);
-    return canvas;
+  }
+
+  /** Memory for the latents of one picture, under the dtype that the graph declares. */
+  #input(shape: readonly number[]): Tensor {
+    const one = [1, ...shape];
+    const buffer = this.#engine.buffers.acquire(paddedBytes(sizeOf(one)), 'scaled latents');
+    const dtype = this.session.inputs[0]?.dtype === 'float16' ? 'float16' : 'float32';
+    return new Tensor(dtype, one, { engine: this.#engine, buffer, storage: 'f32' });
   }
 
   dispose(): void {
     this.#scaling.dispose();
   }
-}
-
-async function fromImageData(data: ImageData, outputType: OutputType): Promise<ImageBitmap | Blob> {
-  if (outputType === 'bitmap') return createImageBitmap(data);
-  const canvas = new OffscreenCanvas(data.width, data.height);
-  canvas.getContext('2d')!.putImageData(data, 0, 0);
-  return toPng(canvas);
-}
-
-function toPng(canvas: OffscreenCanvas): Promise<Blob> {
-  return canvas.convertToBlob({ type: 'image/png' });
 }

@@ -1,13 +1,14 @@
 import { CustomKernel, type Engine, type Storage } from '@calotype/core';
+import addTile from './add-tile.wgsl';
 import affine from './affine.wgsl';
 import blend from './blend.wgsl';
 import guidanceFactor from './guidance-factor.wgsl';
 import interpolate from './interpolate.wgsl';
+import latentRgb from './latent-rgb.wgsl';
 import mix from './mix.wgsl';
 import modelInput from './model-input.wgsl';
 import place from './place.wgsl';
 import posterior from './posterior.wgsl';
-import preview from './preview.wgsl';
 import samplerStep from './sampler-step.wgsl';
 import statistic from './statistic.wgsl';
 import toPixels from './to-pixels.wgsl';
@@ -91,8 +92,21 @@ interface Signatures {
       | 'patchSize';
   };
   weigh: { reads: 'x' | 'weights'; writes: 'y'; params: 'tokens' | 'channels' };
-  preview: { reads: 'x' | 'factors'; writes: 'y'; params: 'plane' | 'channels' };
-  to_pixels: { reads: 'planes'; writes: 'pixels' | 'fault'; params: 'width' | 'height' | 'pitch' | 'offset' };
+  add_tile: {
+    reads: 'tile' | 'rows' | 'columns';
+    writes: 'picture';
+    params: 'tileHeight' | 'tileWidth' | 'rowsFirst' | 'columnsFirst' | 'top' | 'left' | 'height' | 'width';
+  };
+  latent_rgb: {
+    reads: 'x' | 'projection';
+    writes: 'planes';
+    params: 'plane' | 'channels' | 'xFirst' | 'scale';
+  };
+  to_pixels: {
+    reads: 'planes';
+    writes: 'pixels' | 'fault';
+    params: 'width' | 'height' | 'pitch' | 'scale' | 'shift';
+  };
 }
 
 export type KernelName = keyof Signatures;
@@ -190,17 +204,25 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
     outputs: { y: f32 },
     params: { tokens: u32, channels: u32 },
   },
-  preview: {
-    body: preview,
-    inputs: ['x', 'factors'],
-    outputs: { y: u32 },
-    params: { plane: u32, channels: u32 },
+  add_tile: {
+    body: addTile,
+    inputs: ['tile', 'rows', 'columns'],
+    outputs: { picture: f32 },
+    params: {
+      tileHeight: u32, tileWidth: u32, rowsFirst: u32, columnsFirst: u32, top: u32, left: u32, height: u32, width: u32,
+    }, // prettier-ignore
+  },
+  latent_rgb: {
+    body: latentRgb,
+    inputs: ['x', 'projection'],
+    outputs: { planes: f32 },
+    params: { plane: u32, channels: u32, xFirst: u32, scale: f32 },
   },
   to_pixels: {
     body: toPixels,
     inputs: ['planes'],
     outputs: { pixels: u32, fault: u32 },
-    params: { width: u32, height: u32, pitch: u32, offset: u32 },
+    params: { width: u32, height: u32, pitch: u32, scale: f32, shift: f32 },
   },
 };
 

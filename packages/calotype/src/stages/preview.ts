@@ -1,6 +1,15 @@
 import type { Engine, Tensor } from '@calotype/core';
+import { TorchGenerator } from '../random/index.ts';
+import type { LatentDecoder } from './decode-latents.ts';
 import type { StageKernels } from './kernels.ts';
-import { bufferOf, paddedBytes, uploadTensor } from './memory.ts';
+import { bufferOf, emptyTensor, uploadTensor } from './memory.ts';
+import { PictureMaker } from './picture.ts';
+
+/** Latents along each axis that are decoded to learn the projection: 256 pixels for most decoders. */
+const SAMPLE_SIZE = 32;
+
+/** Latents between the independent values of the sample, so that it is smooth as pictures are. */
+const GRAIN = 4;
 
 /**
  * Colours (red, green, blue from -1 to 1) that one unit of each latent channel adds. Found by least squares between latents
@@ -21,59 +30,169 @@ const colours: Readonly<Record<string, readonly (readonly [number, number, numbe
   ],
 };
 
-/** Pictures of latents that cost next to nothing: no decoder runs, each latent becomes one pixel. */
+/**
+ * Pictures of latents that cost next to nothing: no decoder runs, each latent becomes one pixel, whose colour is a linear
+ * function of it. For the families that many pictures were compared of, it is known; for all others it is learnt from the
+ * model's own decoder, by least squares over one decoded sample, so that it suits any number of channels.
+ */
 export class Previewer {
   readonly #engine: Engine;
   readonly #kernels: StageKernels;
+  readonly #decoder: LatentDecoder;
   readonly #family: string;
-  #factors: Tensor | undefined;
-  #channels = 0;
+  readonly #pictures: PictureMaker;
+  /** [channels + 1, 3], the bias last. */
+  #projection: Promise<Tensor> | undefined;
 
   /** @param family name of the model's family */
-  constructor(engine: Engine, kernels: StageKernels, family: string) {
+  constructor(engine: Engine, kernels: StageKernels, decoder: LatentDecoder, family: string) {
     this.#engine = engine;
     this.#kernels = kernels;
+    this.#decoder = decoder;
     this.#family = family;
+    this.#pictures = new PictureMaker(engine, kernels);
+  }
+
+  /** Finds the colours, once for a model. Where they have to be learnt, a small sample is decoded and read back. */
+  async prepare(channels: number, signal?: AbortSignal): Promise<void> {
+    const finding = (this.#projection ??= this.#find(channels, signal));
+    try {
+      await finding;
+    } catch (error) {
+      if (this.#projection === finding) this.#projection = undefined;
+      throw error;
+    }
   }
 
   /**
-   * The first image of latents [images, channels, height, width], as they are when this is called; `undefined` where the
-   * colours of the family's latents are not known. Nothing waits for it.
+   * One image of latents [images, channels, height, width], as they are when this is called. Nothing waits for it.
+   *
+   * @param factor what the latents are multiplied by, to bring them to the size they have without noise
+   * @returns as many pixels as latents
    */
-  async render(latents: Tensor<'float32'>): Promise<ImageBitmap | undefined> {
+  async render(latents: Tensor<'float32'>, image = 0, factor = 1): Promise<ImageBitmap> {
     const [, channels, height, width] = latents.shape as [number, number, number, number];
-    const factors = this.#factorsFor(channels);
-    if (!factors) return undefined;
+    await this.prepare(channels);
+    const projection = await this.#projection!;
     const plane = height * width;
-    const kernel = await this.#kernels.get('preview');
-    const { buffers, readBack } = this.#engine;
-    const pixels = buffers.acquire(paddedBytes(plane), 'preview');
-    try {
-      kernel({ x: bufferOf(latents), factors: bufferOf(factors), y: pixels }, { plane, channels }, plane);
-      const bytes = await readBack.read(pixels, plane * 4);
-      return await createImageBitmap(new ImageData(new Uint8ClampedArray(bytes.buffer), width, height));
-    } finally {
-      buffers.release(pixels);
-    }
+    using planes = emptyTensor(this.#engine, [1, 3, height, width], 'preview');
+    const latentRgb = await this.#kernels.get('latent_rgb');
+    latentRgb(
+      { x: bufferOf(latents), projection: bufferOf(projection), planes: bufferOf(planes) },
+      { plane, channels, xFirst: image * channels * plane, scale: factor },
+      3 * plane,
+    );
+    // Not before the picture is made may its planes go.
+    return await this.#pictures.make(planes, 'bitmap', { range: [-1, 1], checked: false });
   }
 
-  #factorsFor(channels: number): Tensor | undefined {
-    const table = colours[this.#family];
-    if (table?.length !== channels) return undefined;
-    if (this.#channels !== channels) {
-      this.#factors?.dispose();
-      // From [-1, 1] to [0, 1].
-      const values = [...table.flat().map((value) => value / 2), 0.5, 0.5, 0.5];
-      const shape = [channels + 1, 3];
-      this.#factors = uploadTensor(this.#engine, shape, Float32Array.from(values), 'preview colours');
-      this.#channels = channels;
-    }
-    return this.#factors;
+  async #find(channels: number, signal: AbortSignal | undefined): Promise<Tensor> {
+    const known = colours[this.#family];
+    const projection =
+      known?.length === channels
+        ? Float32Array.from([...known.flat(), 0, 0, 0])
+        : await this.#learn(channels, signal);
+    return uploadTensor(this.#engine, [channels + 1, 3], projection, 'preview colours');
+  }
+
+  async #learn(channels: number, signal: AbortSignal | undefined): Promise<Float32Array<ArrayBuffer>> {
+    const sample = smoothNoise(channels, SAMPLE_SIZE);
+    const shape = [1, channels, SAMPLE_SIZE, SAMPLE_SIZE];
+    using latents = uploadTensor(this.#engine, shape, sample, 'sample');
+    using planes = await this.#decoder.planes(latents, 0, { signal });
+    const { range, scaleFactor } = this.#decoder.facts;
+    const [black, white] = range;
+    const pixels = (await planes.data()) as ArrayLike<number>;
+    const means = meanColours(pixels, SAMPLE_SIZE, scaleFactor);
+    return leastSquares(
+      sample,
+      means.map((value) => (2 * (value - black)) / (white - black) - 1),
+      channels,
+    );
   }
 
   dispose(): void {
-    this.#factors?.dispose();
-    this.#factors = undefined;
-    this.#channels = 0;
+    void this.#projection?.then(
+      (projection) => projection.dispose(),
+      () => {},
+    );
+    this.#projection = undefined;
   }
+}
+
+/** Normal noise, interpolated between every `GRAIN` latents and brought back to variance 1. */
+function smoothNoise(channels: number, size: number): Float32Array<ArrayBuffer> {
+  const coarse = size / GRAIN + 1;
+  const values = new TorchGenerator(0).randn([channels, coarse, coarse]);
+  const result = new Float32Array(channels * size * size);
+  for (let c = 0; c < channels; c++) {
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        const [row, column] = [Math.floor(y / GRAIN), Math.floor(x / GRAIN)];
+        const [v, u] = [y / GRAIN - row, x / GRAIN - column];
+        const at = (i: number, j: number): number => values[(c * coarse + row + i) * coarse + column + j]!;
+        const weights = [(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u];
+        const norm = Math.hypot(...weights);
+        result[(c * size + y) * size + x] =
+          (weights[0]! * at(0, 0) +
+            weights[1]! * at(0, 1) +
+            weights[2]! * at(1, 0) +
+            weights[3]! * at(1, 1)) /
+          norm;
+      }
+    }
+  }
+  return result;
+}
+
+/** The mean colour of the pixels of each latent: [3, size, size] of [3, size · factor, size · factor]. */
+export function meanColours(pixels: ArrayLike<number>, size: number, factor: number): Float64Array {
+  const width = size * factor;
+  const means = new Float64Array(3 * size * size);
+  for (let i = 0; i < 3 * width * width; i++) {
+    const x = Math.floor((i % width) / factor);
+    const y = Math.floor((Math.floor(i / width) % width) / factor);
+    const c = Math.floor(i / (width * width));
+    means[(c * size + y) * size + x]! += pixels[i]! / factor ** 2;
+  }
+  return means;
+}
+
+/**
+ * Weights and bias [channels + 1, 3] for which `Σ weight · latent + bias` is nearest to the colours, by the normal
+ * equations and Gauss's elimination.
+ */
+export function leastSquares(
+  latents: ArrayLike<number>,
+  colours: ArrayLike<number>,
+  channels: number,
+): Float32Array<ArrayBuffer> {
+  const samples = colours.length / 3;
+  const unknowns = channels + 1;
+  const at = (k: number, i: number): number => (k === channels ? 1 : latents[k * samples + i]!);
+  // [unknowns, unknowns + 3]: the matrix with the three right sides.
+  const rows = Array.from({ length: unknowns }, (_, a) =>
+    Float64Array.from({ length: unknowns + 3 }, (__, b) => {
+      let sum = 0;
+      for (let i = 0; i < samples; i++) {
+        sum += at(a, i) * (b < unknowns ? at(b, i) : colours[(b - unknowns) * samples + i]!);
+      }
+      return sum;
+    }),
+  );
+  for (let pivot = 0; pivot < unknowns; pivot++) {
+    const best = rows.slice(pivot).reduce((a, b) => (Math.abs(b[pivot]!) > Math.abs(a[pivot]!) ? b : a));
+    const place = rows.indexOf(best);
+    [rows[pivot], rows[place]] = [rows[place]!, rows[pivot]!];
+    for (const [i, row] of rows.entries()) {
+      if (i === pivot) continue;
+      const share = row[pivot]! / best[pivot]!;
+      for (let column = pivot; column < row.length; column++) row[column]! -= share * best[column]!;
+    }
+  }
+  const result = new Float32Array(unknowns * 3);
+  rows.forEach((row, k) => {
+    for (let c = 0; c < 3; c++) result[k * 3 + c] = row[unknowns + c]! / row[k]!;
+  });
+  return result;
 }

@@ -1,12 +1,13 @@
-// [3, height, width] in -1…1 to RGBA8, one word a pixel; rows are `params.pitch` words apart.
+// [3, height, width] to RGBA8, one word a pixel; rows are `params.pitch` words apart. Scale and shift bring black to 0 and
+// white to 1.
 // Sets `fault` to 1 where an element is no finite number, which a picture would hide.
 // Prelude provides: WORKGROUP; accessors planes_ (read), pixels_, fault_ (write); params.
 
 fn channel(c: u32, i: u32) -> u32 {
   // As diffusers: clip to 0…1, times 255, rounded to even.
-  let raw = planes_load(params.offset + c * params.width * params.height + i);
+  let raw = planes_load(c * params.width * params.height + i);
   if ((bitcast<u32>(raw) & 0x7f800000u) == 0x7f800000u) { fault_store(0u, 1u); }
-  let value = clamp(raw * 0.5 + 0.5, 0.0, 1.0);
+  let value = clamp(raw * params.scale + params.shift, 0.0, 1.0);
   return u32(round(value * 255.0));
 }
 

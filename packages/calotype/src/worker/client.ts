@@ -29,7 +29,7 @@ import {
 import * as errors from '../errors.ts';
 import type { LoadOptions } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type {
   ClientProgress,
   EngineStats,
@@ -38,6 +38,7 @@ import type {
   Order,
   PipelineService,
   SentOptions,
+  WireDecoder,
   WireSource,
 } from './messages.ts';
 import { GenerationHandle } from './generation-handle.ts';
@@ -71,7 +72,13 @@ registerErrors(
  */
 export type Sharing = 'tabs' | 'leader' | 'none';
 
-export interface ClientOptions extends Omit<LoadOptions, 'engine' | 'controlnet'> {
+export interface ClientOptions extends Omit<
+  LoadOptions,
+  'engine' | 'controlnet' | 'decoder' | 'previewDecoder'
+> {
+  /** See `LoadOptions`; what can be sent to a worker. */
+  decoder?: WireDecoder;
+  previewDecoder?: WireDecoder;
   /** Default `tabs`. */
   sharing?: Sharing;
   /**
@@ -121,17 +128,18 @@ export class TextToImageClient {
     source: WireSource | URL,
     options: ClientOptions = {},
   ): Promise<TextToImageClient> {
-    const { precision, weights, warmUp, gpuShare = 1, signal, onProgress } = options;
+    const { precision, weights, warmUp, decoder, previewDecoder, gpuShare = 1, signal, onProgress } = options;
     if (!(gpuShare > 0 && gpuShare <= 1)) {
       throw new errors.OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
     }
     const model: ModelSpec = {
       // Relative URLs mean the page's, not the worker's.
-      source:
-        typeof source === 'string' || source instanceof URL ? new URL(source, location.href).href : source,
+      source: absolute(source),
       ...(precision && { precision }),
       ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
+      ...(decoder !== undefined && { decoder: absolute(decoder) }),
+      ...(previewDecoder !== undefined && { previewDecoder: absolute(previewDecoder) }),
     };
     const client = new Client<PipelineService>(linkFor(options));
     // Until the model is there; from then on it is held as long as the client lives.
@@ -252,4 +260,11 @@ function linkFor({ sharing = 'tabs', worker }: ClientOptions): Link {
         new SharedWorker(new URL('./gpu-worker.ts', import.meta.url), { type: 'module', name: 'calotype' }),
     );
   return new FirstUsableLink([shared, leader]);
+}
+
+/** A source with its URL, if it has one, as the page means it. */
+function absolute<S extends WireDecoder>(source: S | URL): S {
+  if (typeof source === 'string' || source instanceof URL) return new URL(source, location.href).href as S;
+  const { source: inner } = source as { source?: unknown };
+  return typeof inner === 'string' ? { ...(source as S & object), source: absolute(inner) } : (source as S);
 }

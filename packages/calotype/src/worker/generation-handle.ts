@@ -1,5 +1,5 @@
 import type { GenerateResult } from '../pipelines/pipeline.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 import type { ClientProgress, Order } from './messages.ts';
 
 /**

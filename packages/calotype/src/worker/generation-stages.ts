@@ -12,8 +12,7 @@ import { ImageToImagePipeline, type ImageToImageOptions } from '../pipelines/ima
 import { InpaintPipeline, type InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
-import type { OutputType, OutputTypes } from '../stages/decode-latents.ts';
-import type { Previewer } from '../stages/preview.ts';
+import type { OutputType, OutputTypes } from '../stages/picture.ts';
 import type { ImageEncoder } from './image-encoder.ts';
 import type { LoadedModel } from './loaded-models.ts';
 import type { SentOptions } from './messages.ts';
@@ -102,7 +101,7 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
       jobs.map((job) => job.flow.generation.job),
       { signal },
     );
-    for (const job of jobs) job.preview(model.previewer);
+    for (const job of jobs) job.preview();
   },
 };
 
@@ -170,12 +169,12 @@ class DenoisingStep implements StageJob<Flow> {
   }
 
   /** Sends a preview, if it is time for one. It is computed between steps, and read while the next one runs. */
-  preview(previewer: Previewer): void {
+  preview(): void {
     const { previewEvery } = this.flow.request;
     const { stepIndex: step, steps } = this;
     if (!previewEvery || step % previewEvery !== 0 || step === steps) return;
-    previewer.render(this.flow.generation.job.latents).then(
-      (image) =>
+    this.flow.generation.preview({}, { images: [0] }).then(
+      ([image]) =>
         image && this.#context.emit({ type: 'preview', step, steps, image } satisfies GenerationEvent),
       // A lost device is met by the next step too, and more is not lost.
       () => {},
@@ -222,6 +221,8 @@ class Decoding implements StageJob<Decoded> {
     await new Promise<void>((submitted, failed) => {
       this.#images = generation.decode(output === 'blob' ? 'bitmap' : output, {
         signal,
+        tiling: request.options.tiling,
+        decodeWith: request.options.decodeWith,
         onSubmitted: (image) => image + 1 === images && submitted(),
         onImage: (image) => decoded(image + 1),
       });

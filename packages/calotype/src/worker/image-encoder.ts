@@ -1,6 +1,6 @@
 import { Client, WorkerLink, type Job } from '@calotype/scheduler';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 
 /** The jobs of the thread that encodes images. */
 // A type, not an interface: only those fit the index signature of `Service`.

@@ -89,9 +89,13 @@ export class LoadedModels {
     return engine;
   }
 
-  #keyOf({ source, name, precision, weights, warmUp }: ModelSpec): string {
+  #keyOf({ source, name, precision, weights, warmUp, decoder, previewDecoder }: ModelSpec): string {
     const where = typeof source === 'string' ? source : (name ?? this.#nameOf(source));
-    return JSON.stringify([where, precision, weights, warmUp]);
+    const others = [decoder, previewDecoder].map((given) => {
+      const isNamed = typeof given !== 'object' || ('source' in given && typeof given.source === 'string');
+      return isNamed ? given : this.#nameOf(given);
+    });
+    return JSON.stringify([where, ...others, precision, weights, warmUp]);
   }
 
   #nameOf(source: object): string {
@@ -150,7 +154,7 @@ export class LoadedModel {
   }
 
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
-    const { source, precision, weights, warmUp } = this.spec;
+    const { source, precision, weights, warmUp, decoder, previewDecoder } = this.spec;
     const engine = await this.#engine();
     signal.throwIfAborted();
     return TextToImagePipeline.fromPretrained(source, {
@@ -159,6 +163,8 @@ export class LoadedModel {
       ...(precision && { precision }),
       ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
+      ...(decoder !== undefined && { decoder }),
+      ...(previewDecoder !== undefined && { previewDecoder }),
       onProgress: (progress) => {
         for (const listener of this.#listeners) listener(progress);
       },

@@ -1,14 +1,18 @@
 import type { FileStore, Precision } from '@calotype/core';
 import type { Job, Span } from '@calotype/scheduler';
+import type { DecoderOptions } from '../model/decoder.ts';
 import type { GenerationDefaults } from '../model/facts.ts';
 import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
 import type { InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
-import type { OutputType } from '../stages/decode-latents.ts';
+import type { OutputType } from '../stages/picture.ts';
 
 /** A model source that can be sent to a worker: URL, directory handle or blobs. */
 export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<string, Blob>>;
+
+/** A decoder of its own, where it can be sent to a worker. */
+export type WireDecoder = WireSource | (Omit<DecoderOptions, 'source'> & { source: WireSource });
 
 /** A model and how it is loaded. Equal ones of one engine share weights. */
 export interface ModelSpec {
@@ -19,6 +23,8 @@ export interface ModelSpec {
   precision?: Precision;
   weights?: LoadOptions['weights'];
   warmUp?: LoadOptions['warmUp'];
+  decoder?: WireDecoder;
+  previewDecoder?: WireDecoder;
 }
 
 /** Options that cannot be sent to a worker, or mean something else there. */
@@ -27,6 +33,7 @@ type Unsendable =
   | 'onProgress'
   | 'onStep'
   | 'noise'
+  | 'preview'
   | 'promptEmbeds'
   | 'negativePromptEmbeds'
   | 'pooledPromptEmbeds'
@@ -52,11 +59,7 @@ export type ClientProgress =
   | { stage: 'queued'; position: number; remainingMs?: number | undefined }
   /** The device or the worker was lost; it goes on from its last checkpoint. */
   | { stage: 'restarted'; reason: string }
-  | (GenerateProgress & {
-      remainingMs?: number | undefined;
-      /** What the picture will look like, a pixel for each latent. The receiver's to close. */
-      preview?: ImageBitmap;
-    });
+  | (GenerateProgress & { remainingMs?: number | undefined });
 
 /** What the page learns of a loaded model. */
 export interface ModelInfo {
