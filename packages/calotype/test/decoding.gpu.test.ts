@@ -2,7 +2,7 @@ import { bytesSource, createSession, Engine, Tensor, urlStore, type FileStore } 
 import * as ort from 'onnxruntime-web/wasm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { float32, model, type NodeSpec, type TensorSpec } from '../../core/test/onnx-writer.ts';
-import { ModelFolderError, OptionError, TextToImagePipeline, type GenerateProgress } from '../src/index.ts';
+import { createSampler, ModelFolderError, OptionError, TextToImagePipeline } from '../src/index.ts';
 import { LatentDecoder } from '../src/stages/decode-latents.ts';
 import { StageKernels } from '../src/stages/kernels.ts';
 import { Previewer } from '../src/stages/preview.ts';
@@ -192,6 +192,8 @@ describe('a pipeline with a small decoder', () => {
       warmUp: false,
       previewDecoder: tiny,
     });
+    const sampler = createSampler('euler', pipeline.model.facts.scheduler);
+    pipelineSigmas = sampler.plan({ numInferenceSteps: 4 }).sigmas!;
   }, 60_000);
   afterAll(() => pipeline?.dispose());
 

@@ -296,7 +296,7 @@ export class Session {
    * weights again. False where it held nothing, or is not idle.
    */
   evict(): boolean {
-    if (!this.isIdle || this.#programs.size === 0) return false;
+    if (!this.isIdle || (this.#programs.size === 0 && this.#kept.length === 0)) return false;
     while (this.#programs.evict());
     this.#letGo();
     this.#evictions++;

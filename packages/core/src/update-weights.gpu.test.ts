@@ -68,6 +68,45 @@ describe('updateWeights', () => {
     expect([await output(session, 1), await output(session, 3)]).toEqual(before);
   });
 
+  test.each(['f16', 'int8', 'int4'] as const)(
+    'weights made %s while loading are updated before',
+    async (weights) => {
+      // Formats of few bits are for weights that are worth it.
+      const [ins, outs] = [256, 128];
+      const spec = (values: ArrayLike<number>): ModelSpec => ({
+        opsets: { '': 17 },
+        inputs: [{ name: 'x', dtype: 'float32', shape: [4, ins] }],
+        outputs: [{ name: 'y', dtype: 'float32', shape: [4, outs] }],
+        initializers: { w: floats([ins, outs], values) },
+        nodes: [{ op: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] }],
+      });
+      const values = random(ins * outs, 1);
+      const x = new Tensor('float32', [4, ins], Float32Array.from(random(4 * ins, 3)));
+      const result = async (session: Session): Promise<Float32Array> => {
+        const { y } = await session.run({ x });
+        const data = (await y!.data()) as Float32Array;
+        y!.dispose();
+        return data;
+      };
+      const options = { engine, precision: 'f32', weights } as const;
+      using session = await createSession(model(spec(values)), options);
+      const before = await result(session);
+      const own = update(info(session, 'w'), 2, 0.5, 50);
+      const layout = inOut(ins, outs);
+      using other = await createSession(
+        model(spec(merged(info(session, 'w'), layout, Float64Array.from(values), [own]))),
+        options,
+      );
+      await session.updateWeights(new Map([['w', [own]]]));
+      // A value at the border between two integers may fall to either side.
+      expect(relativeL2(await result(session), await result(other))).toBeLessThan(
+        weights === 'int4' ? 1e-2 : 1e-3,
+      );
+      await session.updateWeights(new Map());
+      expect(await result(session)).toEqual(before);
+    },
+  );
+
   test('what a stable input gave is computed again', async () => {
     using session = await createSession(model(products), {
       engine,

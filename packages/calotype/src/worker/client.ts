@@ -138,8 +138,8 @@ export class TextToImageClient {
       ...(precision && { precision }),
       ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
-      ...(decoder !== undefined && { decoder: absolute(decoder) }),
-      ...(previewDecoder !== undefined && { previewDecoder: absolute(previewDecoder) }),
+      ...(decoder !== undefined && { decoder: absoluteDecoder(decoder) }),
+      ...(previewDecoder !== undefined && { previewDecoder: absoluteDecoder(previewDecoder) }),
     };
     const client = new Client<PipelineService>(linkFor(options));
     // Until the model is there; from then on it is held as long as the client lives.
@@ -263,8 +263,13 @@ function linkFor({ sharing = 'tabs', worker }: ClientOptions): Link {
 }
 
 /** A source with its URL, if it has one, as the page means it. */
-function absolute<S extends WireDecoder>(source: S | URL): S {
-  if (typeof source === 'string' || source instanceof URL) return new URL(source, location.href).href as S;
-  const { source: inner } = source as { source?: unknown };
-  return typeof inner === 'string' ? { ...(source as S & object), source: absolute(inner) } : (source as S);
+function absolute(source: WireSource | URL): WireSource {
+  return typeof source === 'string' || source instanceof URL ? new URL(source, location.href).href : source;
+}
+
+function absoluteDecoder(decoder: WireDecoder): WireDecoder {
+  if (typeof decoder === 'object' && 'source' in decoder && typeof decoder.source === 'string') {
+    return { ...(decoder as Exclude<WireDecoder, WireSource>), source: absolute(decoder.source) };
+  }
+  return absolute(decoder as WireSource);
 }
