@@ -159,6 +159,18 @@ async function generate(
   });
 }
 
+test('embeddings without their pooled half are refused', async () => {
+  const live = engine.buffers.liveBuffers;
+  {
+    const source = await hashedFolder('tiny-xl');
+    using pipeline = await TextToImagePipeline.fromPretrained(source, { engine, warmUp: false });
+    const promptEmbeds = new Tensor('float32', [1, 77, 64], new Float32Array(77 * 64));
+    const asked = pipeline.begin({ promptEmbeds, width: 64, height: 64 });
+    await expect(asked).rejects.toThrow('pooledPromptEmbeds: is missing');
+  }
+  expect(engine.buffers.liveBuffers).toBe(live);
+});
+
 test('a folder of no known family is refused by the inputs of its graph', async () => {
   const source = await hashedFolder('tiny-flux');
   const wrong = {

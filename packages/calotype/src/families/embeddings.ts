@@ -99,8 +99,13 @@ export function branchRows(
     const ranges = options.flatMap((option, branch): RowRange[] => {
       const own = request.options[option];
       if (!own) {
-        if (!encoded)
-          throw new OptionError(option, 'is missing: the other embeddings are given, so this must be too.');
+        const isPrompt = branch === options.length - 1;
+        if (!encoded || (isPrompt && request.options.prompt === undefined)) {
+          throw new OptionError(
+            option,
+            'is missing: the prompt is given as embeddings, and this is a part of it.',
+          );
+        }
         return Array.from({ length: images }, () => ({ tensor: encoded, first: branch, count: 1 }));
       }
       const rows = own.shape[0]!;
