@@ -157,6 +157,26 @@ export function numberRows(
   return uploadTensor(engine, [branches.length * images, width], Float32Array.from(values), label);
 }
 
+/** Inputs in the making: disposed of at the end of the scope, unless `done` has handed them on. */
+export class Making {
+  #made: Record<string, Tensor> = {};
+
+  add<T extends Tensor>(name: string, tensor: T): T {
+    this.#made[name] = tensor;
+    return tensor;
+  }
+
+  done(): Record<string, Tensor> {
+    const made = this.#made;
+    this.#made = {};
+    return made;
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of Object.values(this.#made)) tensor.dispose();
+  }
+}
+
 /** Disposes of all it was given, at the end of its scope. */
 export class Scratch {
   readonly #tensors: Tensor[] = [];

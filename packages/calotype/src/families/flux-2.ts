@@ -3,7 +3,7 @@ import { ModelFolderError } from '../errors.ts';
 import { flux2Shift } from '../samplers/flow-schedule.ts';
 import { encodeText, hiddenStateNames, tokenRow, type TextEncoder } from '../stages/text-encoder.ts';
 import { besideEachOther } from './clip.ts';
-import { branchRows, needsText, promptTexts, Scratch } from './embeddings.ts';
+import { branchRows, Making, needsText, promptTexts, Scratch } from './embeddings.ts';
 import {
   classifierFree,
   encoderOf,
@@ -12,8 +12,8 @@ import {
   type EncodeRequest,
   type Family,
 } from './family.ts';
-import { guidanceRow, ownSigmas } from './flux.ts';
-import { positionIds, tokenGrid } from './position-ids.ts';
+import { addGuidance, ownSigmas } from './flux.ts';
+import { addPositions, tokenGrid } from './position-ids.ts';
 
 const PATCH = 2;
 
@@ -51,21 +51,19 @@ export const flux2: Family = {
     using scratch = new Scratch();
     const given = ['negativePromptEmbeds', 'promptEmbeds'] as const;
     const hidden = needsText(request, given) ? await qwenEmbeddings(context, request, scratch) : undefined;
-    const embeddings = branchRows(context, request, hidden, given);
-    const [rows, columns] = tokenGrid(request.shape, PATCH);
+    using rows = new Making();
+    using shared = new Making();
+    const embeddings = rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    addGuidance(context, request, rows);
+    const [height, width] = tokenGrid(request.shape, PATCH);
     const tokens = Array.from({ length: embeddings.shape[1]! }, (_, i) => [0, 0, 0, i]);
-    const image = Array.from({ length: rows * columns }, (_, i) => [
-      0,
-      Math.floor(i / columns),
-      i % columns,
-      0,
-    ]);
-    const ids = positionIds(context, embeddings.shape[0]!, { img_ids: image, txt_ids: tokens });
+    const image = Array.from({ length: height * width }, (_, i) => [0, Math.floor(i / width), i % width, 0]);
+    addPositions(context, { img_ids: image, txt_ids: tokens }, embeddings.shape[0]!, { rows, shared });
     return {
       images: request.shape[0]!,
       branches: request.guidance.scale === undefined ? 1 : 2,
-      rows: { encoder_hidden_states: embeddings, ...guidanceRow(context, request), ...ids.rows },
-      shared: ids.shared,
+      rows: rows.done(),
+      shared: shared.done(),
     };
   },
 };

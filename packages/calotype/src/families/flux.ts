@@ -4,7 +4,7 @@ import type { SamplerOptions } from '../samplers/index.ts';
 import { encodeText, tokenRow } from '../stages/text-encoder.ts';
 import { clipEmbeddings, promptChunks } from './clip.ts';
 import { uploadTensor } from '../stages/memory.ts';
-import { branchRows, needsText, promptTexts, Scratch } from './embeddings.ts';
+import { branchRows, Making, needsText, promptTexts, Scratch } from './embeddings.ts';
 import {
   classifierFree,
   encoderOf,
@@ -14,7 +14,7 @@ import {
   type Family,
   type ScheduleRequest,
 } from './family.ts';
-import { positionIds, tokenGrid } from './position-ids.ts';
+import { addPositions, tokenGrid } from './position-ids.ts';
 
 const PATCH = 2;
 
@@ -64,21 +64,20 @@ export const flux: Family = {
       );
       hidden = scratch.keepAll(outputs)[output]!;
     }
-    const embeddings = branchRows(context, request, hidden, given);
-    const [rows, columns] = tokenGrid(request.shape, PATCH);
+    using rows = new Making();
+    using shared = new Making();
+    const embeddings = rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled));
+    addGuidance(context, request, rows);
+    const [height, width] = tokenGrid(request.shape, PATCH);
     const tokens = Array.from({ length: embeddings.shape[1]! }, () => [0, 0, 0]);
-    const image = Array.from({ length: rows * columns }, (_, i) => [0, Math.floor(i / columns), i % columns]);
-    const ids = positionIds(context, embeddings.shape[0]!, { img_ids: image, txt_ids: tokens });
+    const image = Array.from({ length: height * width }, (_, i) => [0, Math.floor(i / width), i % width]);
+    addPositions(context, { img_ids: image, txt_ids: tokens }, embeddings.shape[0]!, { rows, shared });
     return {
       images: request.shape[0]!,
       branches: request.guidance.scale === undefined ? 1 : 2,
-      rows: {
-        encoder_hidden_states: embeddings,
-        pooled_projections: branchRows(context, request, pooled, givenPooled),
-        ...guidanceRow(context, request),
-        ...ids.rows,
-      },
-      shared: ids.shared,
+      rows: rows.done(),
+      shared: shared.done(),
     };
   },
 };
@@ -101,10 +100,10 @@ export function ownSigmas({ sampler, steps, options }: ScheduleRequest): Pick<Sa
   };
 }
 
-/** The scale that a model taught guidance gets, a number for each row. */
-export function guidanceRow({ engine }: EncodeContext, request: EncodeRequest): Record<string, Tensor> {
+/** Adds the scale that a model taught guidance gets, a number for each row. */
+export function addGuidance({ engine }: EncodeContext, request: EncodeRequest, rows: Making): void {
   const { embedded, scale } = request.guidance;
-  if (embedded === undefined) return {};
-  const rows = request.shape[0]! * (scale === undefined ? 1 : 2);
-  return { guidance: uploadTensor(engine, [rows], new Float32Array(rows).fill(embedded), 'guidance') };
+  if (embedded === undefined) return;
+  const count = request.shape[0]! * (scale === undefined ? 1 : 2);
+  rows.add('guidance', uploadTensor(engine, [count], new Float32Array(count).fill(embedded), 'guidance'));
 }

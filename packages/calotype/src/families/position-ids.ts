@@ -1,30 +1,30 @@
 import { OptionError } from '../errors.ts';
-import type { Tensor } from '@calotype/core';
 import { uploadTensor } from '../stages/memory.ts';
+import type { Making } from './embeddings.ts';
 import type { EncodeContext } from './family.ts';
 
-/** Position ids of the text and of the image's tokens, as inputs with or without rows: as the graph declares them. */
-export function positionIds(
+/** Adds position ids, as inputs with or without `count` rows: as the graph declares them. */
+export function addPositions(
   { engine, denoiser }: EncodeContext,
-  rows: number,
   ids: Readonly<Record<string, readonly (readonly number[])[]>>,
-): { rows: Record<string, Tensor>; shared: Record<string, Tensor> } {
-  const result = { rows: {} as Record<string, Tensor>, shared: {} as Record<string, Tensor> };
+  count: number,
+  to: { rows: Making; shared: Making },
+): void {
   for (const [name, positions] of Object.entries(ids)) {
     const input = denoiser.inputs.find((candidate) => candidate.name === name);
     if (!input) continue;
-    const { length } = positions[0]!;
+    const shape = [positions.length, positions[0]!.length];
     const values = positions.flat();
     if (input.shape?.length === 3) {
-      const repeated = Array.from({ length: rows }, () => values).flat();
-      const shape = [rows, positions.length, length];
-      result.rows[name] = uploadTensor(engine, shape, Float32Array.from(repeated), name);
+      const repeated = Float32Array.from(
+        { length: count * values.length },
+        (_, i) => values[i % values.length]!,
+      );
+      to.rows.add(name, uploadTensor(engine, [count, ...shape], repeated, name));
     } else {
-      const shape = [positions.length, length];
-      result.shared[name] = uploadTensor(engine, shape, Float32Array.from(values), name);
+      to.shared.add(name, uploadTensor(engine, shape, Float32Array.from(values), name));
     }
   }
-  return result;
 }
 
 /** Rows and columns of tokens that latents of this shape make. */

@@ -5,6 +5,7 @@ import { besideEachOther, twoClips } from './clip.ts';
 import {
   branchRows,
   joinEmbeddings,
+  Making,
   needsText,
   promptTexts,
   Scratch,
@@ -34,13 +35,13 @@ export const stableDiffusion3: Family = {
     if (needsText(request, given) || needsText(request, givenPooled)) {
       ({ hidden, pooled } = await threeEncoders(context, request, scratch));
     }
+    using rows = new Making();
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled));
     return {
       images: request.shape[0]!,
       branches: request.guidance.scale === undefined ? 1 : 2,
-      rows: {
-        encoder_hidden_states: branchRows(context, request, hidden, given),
-        pooled_projections: branchRows(context, request, pooled, givenPooled),
-      },
+      rows: rows.done(),
       shared: {},
     };
   },

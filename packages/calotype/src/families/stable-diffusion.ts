@@ -3,7 +3,7 @@ import { OptionError } from '../errors.ts';
 import type { PromptOptions } from '../pipelines/options.ts';
 import type { Conditioning } from '../stages/conditioning.ts';
 import { besideEachOther, clipEmbeddings, promptChunks, twoClips } from './clip.ts';
-import { branchRows, needsText, numberRows, promptTexts, Scratch } from './embeddings.ts';
+import { Making, branchRows, needsText, numberRows, promptTexts, Scratch } from './embeddings.ts';
 import {
   classifierFree,
   clipTokens,
@@ -36,9 +36,9 @@ export const stableDiffusion: Family = {
       const chunked = promptChunks(encoder, prompts, request.options);
       ({ hidden } = await clipEmbeddings(context, request, encoder, chunked, wanted, scratch));
     }
-    return unetConditioning(context, request, {
-      encoder_hidden_states: branchRows(context, request, hidden, given),
-    });
+    using rows = new Making();
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    return unetConditioning(context, request, rows);
   },
 };
 
@@ -71,11 +71,11 @@ export const stableDiffusionXl: Family = {
       }
       if (emptyIsZero(context, request)) clearFirstRow(context, [hidden, pooled!]);
     }
-    return unetConditioning(context, request, {
-      encoder_hidden_states: branchRows(context, request, hidden, given),
-      text_embeds: branchRows(context, request, pooled, givenPooled),
-      time_ids: numberRows(context, request, timeIds(context, request), 'time ids'),
-    });
+    using rows = new Making();
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    rows.add('text_embeds', branchRows(context, request, pooled, givenPooled));
+    rows.add('time_ids', numberRows(context, request, timeIds(context, request), 'time ids'));
+    return unetConditioning(context, request, rows);
   },
 };
 
@@ -87,24 +87,16 @@ function unetGuidance(context: EncodeContext, { guidanceScale }: PromptOptions):
   return { ...classifierFree(guidanceScale), embedded: undefined };
 }
 
-function unetConditioning(
-  context: EncodeContext,
-  request: EncodeRequest,
-  rows: Record<string, Tensor>,
-): Conditioning {
+function unetConditioning(context: EncodeContext, request: EncodeRequest, rows: Making): Conditioning {
   const { guidance, shape } = request;
   if (guidance.embedded !== undefined) {
     const width = context.denoiser.inputs.find(({ name }) => name === 'timestep_cond')?.shape?.[1];
     const dims =
       typeof width === 'number' ? width : Number(context.facts.denoiser['time_cond_proj_dim'] ?? 256);
-    rows['timestep_cond'] = numberRows(
-      context,
-      request,
-      [guidanceEmbedding(guidance.embedded, dims)],
-      'guidance',
-    );
+    const embedding = [guidanceEmbedding(guidance.embedded, dims)];
+    rows.add('timestep_cond', numberRows(context, request, embedding, 'guidance'));
   }
-  return { images: shape[0]!, branches: guidance.scale === undefined ? 1 : 2, rows, shared: {} };
+  return { images: shape[0]!, branches: guidance.scale === undefined ? 1 : 2, rows: rows.done(), shared: {} };
 }
 
 /** Sinusoidal embedding of a guidance scale, as LCMs are taught it (Luo et al., arXiv 2310.04378). */
