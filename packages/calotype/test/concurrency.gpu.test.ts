@@ -93,3 +93,17 @@ test('errors arrive as their own classes, and the client stays usable', async ()
   const { images } = await client.generate({ ...requests[0]!, output: 'blob' });
   expect(images[0]!.type).toBe('image/png');
 });
+
+test('a recording has the kernels too where that is asked for', async () => {
+  await client.startRecording({ kernels: true });
+  await client.generate({ ...requests[0]!, numInferenceSteps: 2 });
+  // Their times are read back after the last step.
+  await client.stats();
+  const trace = await client.stopRecording();
+  const kernels = trace!.spans.filter(({ track }) => track === 'gpu kernels');
+  expect(kernels.some(({ name }) => name.startsWith('conv2d') || name.startsWith('matmul'))).toBe(true);
+  for (const [i, { start, end }] of kernels.entries()) {
+    expect(end).toBeGreaterThanOrEqual(start);
+    if (i > 0) expect(start).toBeGreaterThanOrEqual(kernels[i - 1]!.start);
+  }
+});

@@ -13,7 +13,7 @@ export type { DataType } from './tensor/dtype.ts';
 export type { Shape } from './tensor/shape.ts';
 
 export { Engine } from './gpu/engine.ts';
-export type { EngineOptions } from './gpu/engine.ts';
+export type { EngineOptions, RunTimes } from './gpu/engine.ts';
 export type { DispatchTime } from './gpu/profiler.ts';
 export type { PrepareProgress } from './gpu/load.ts';
 export type { LowRankFactors, LowRankUpdate } from './gpu/low-rank.ts';

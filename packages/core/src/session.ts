@@ -345,9 +345,15 @@ export class Session {
     for (const [name, tensor] of Object.entries(inputs)) checkUsable(name, tensor, this.engine);
     await this.#refresh(options);
     const executable = await this.#executable(inputs, options);
-    const results = await this.#withRoom(1, () =>
-      executable.run(inputs, { targets: options.outputs, signal: options.signal, profiler }),
-    );
+    const watch = profiler ? undefined : this.#watch();
+    const results = await this.#withRoom(1, () => {
+      const timing = profiler ?? watch?.profiler;
+      return executable.run(inputs, { targets: options.outputs, signal: options.signal, profiler: timing });
+    }).catch((error: unknown) => {
+      watch?.profiler.dispose();
+      throw error;
+    });
+    void watch?.tell();
     try {
       await this.#numerics?.check(results);
       this.#check();
@@ -357,6 +363,20 @@ export class Session {
       throw error;
     }
     return results;
+  }
+
+  /** Times the next run for whoever watches the engine. */
+  #watch(): { profiler: Profiler; tell: () => Promise<void> } | undefined {
+    const { engine } = this;
+    if (!engine?.onDispatches || !engine.capabilities.features.timestampQuery) return undefined;
+    const profiler = new Profiler(engine);
+    const submitted = performance.now();
+    const tell = async (): Promise<void> => {
+      // A device that is lost is told of elsewhere.
+      const dispatches = await profiler.results().catch(() => undefined);
+      if (dispatches) engine.onDispatches?.({ submitted, dispatches });
+    };
+    return { profiler, tell };
   }
 
   async #executable(inputs: InputShapes, options: PrepareOptions): Promise<Executable | WholeExecutable> {

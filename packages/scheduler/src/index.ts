@@ -13,7 +13,15 @@ export {
   type StageContext,
   type StageJob,
 } from './stage.ts';
-export { gpuIdleShare, toChromeTrace, Trace, type ChromeTrace, type Span, type TraceEvent } from './trace.ts';
+export {
+  KERNEL_TRACK,
+  gpuIdleShare,
+  toChromeTrace,
+  Trace,
+  type ChromeTrace,
+  type Span,
+  type TraceEvent,
+} from './trace.ts';
 export {
   FirstUsableLink,
   LeaderLink,

@@ -25,8 +25,11 @@ export interface ChromeTrace {
   displayTimeUnit: 'ms';
 }
 
-/** Track of the GPU's work. */
+/** Track of the GPU's work, step by step. */
 export const GPU_TRACK = 'gpu';
+
+/** Track of the kernels that those steps are made of. */
+export const KERNEL_TRACK = 'gpu kernels';
 
 /** Spans recorded. Plain data apart from its methods, so that it can be sent. */
 export class Trace {
@@ -58,7 +61,7 @@ export class Trace {
 
 /** See `Trace.gpuIdleShare`. */
 export function gpuIdleShare(spans: readonly Span[]): number {
-  const loaded = merge(spans.filter(({ track }) => track !== GPU_TRACK));
+  const loaded = merge(spans.filter(({ track }) => track !== GPU_TRACK && track !== KERNEL_TRACK));
   const busy = merge(spans.filter(({ track }) => track === GPU_TRACK));
   const total = loaded.reduce((sum, [start, end]) => sum + end - start, 0);
   if (total === 0) return 0;

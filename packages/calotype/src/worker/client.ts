@@ -116,6 +116,8 @@ export class TextToImageClient {
   readonly info: ModelInfo;
   readonly #client: Client<PipelineService>;
   readonly #model: ModelSpec;
+  /** Whether recordings have kernels. */
+  #kernels = false;
 
   private constructor(client: Client<PipelineService>, model: ModelSpec, info: ModelInfo) {
     this.#client = client;
@@ -203,8 +205,13 @@ export class TextToImageClient {
     );
   }
 
-  /** Starts recording what the engine does, for all who share it. */
-  async startRecording(): Promise<void> {
+  /**
+   * Starts recording what the engine does, for all who share it.
+   *
+   * @param options.kernels every dispatch too, where the browser has `timestamp-query`; makes everything slower meanwhile
+   */
+  async startRecording(options: { kernels?: boolean } = {}): Promise<void> {
+    this.#kernels = options.kernels ?? false;
     await this.#record(true);
   }
 
@@ -222,7 +229,7 @@ export class TextToImageClient {
   }
 
   async #record(on: boolean): Promise<Trace | undefined> {
-    const recording = await this.#client.call('record', { on });
+    const recording = await this.#client.call('record', { on, kernels: this.#kernels });
     if (!recording) return undefined;
     const trace = new Trace(recording.start);
     for (const span of recording.spans) trace.add(span);

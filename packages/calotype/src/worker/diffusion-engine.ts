@@ -1,5 +1,6 @@
-import { DeviceLostError, Engine, OutOfMemoryError } from '@calotype/core';
+import { DeviceLostError, Engine, OutOfMemoryError, type RunTimes } from '@calotype/core';
 import {
+  KERNEL_TRACK,
   Scheduler,
   Trace,
   type Checkpoint,
@@ -34,6 +35,10 @@ export class DiffusionEngine {
   /** Shares that those who hold models ask for. The smallest counts. */
   readonly #shares = new Set<{ share: number }>();
 
+  #recordsKernels = false;
+  /** End of the last kernel recorded. */
+  #kernelsEnd = 0;
+
   constructor(options: DiffusionEngineOptions = {}) {
     const { createEngine = () => Engine.create(), ...limits } = options;
     this.#models = new LoadedModels(createEngine, (error) => this.scheduler.lose(error));
@@ -47,7 +52,7 @@ export class DiffusionEngine {
       isOutOfMemory: (error) => error instanceof OutOfMemoryError,
       recover: async () => {
         await this.#models.recover();
-        await this.#applyShare();
+        await this.#configure();
       },
     });
   }
@@ -70,12 +75,12 @@ export class DiffusionEngine {
       };
       emit({ type: 'ready', info });
       this.#shares.add(share);
-      await this.#applyShare();
+      await this.#configure();
       try {
         await abortable(new Promise<never>(() => {}), signal);
       } finally {
         this.#shares.delete(share);
-        await this.#applyShare();
+        await this.#configure();
       }
     },
 
@@ -104,10 +109,12 @@ export class DiffusionEngine {
 
     reorder: async ({ id, ...order }) => this.#reorder.get(id)?.(order),
 
-    record: async ({ on }) => {
-      const trace = this.scheduler.trace;
+    record: async ({ on, kernels }) => {
+      const before = this.scheduler.trace;
       this.scheduler.trace = on ? new Trace() : undefined;
-      return trace && { spans: trace.spans, start: trace.start };
+      this.#recordsKernels = on && (kernels ?? false);
+      await this.#configure();
+      return before && { spans: before.spans, start: before.start };
     },
 
     stats: async () => this.stats(),
@@ -132,10 +139,28 @@ export class DiffusionEngine {
     };
   }
 
-  async #applyShare(): Promise<void> {
+  /**
+   * Puts a run's dispatches on a track of their own. The GPU has a clock of its own: the run is placed where it was submitted,
+   * or after the one before it.
+   */
+  #recordKernels({ submitted, dispatches }: RunTimes): void {
+    const { trace } = this.scheduler;
+    const origin = Math.max(submitted, this.#kernelsEnd);
+    for (const { label, kernel, microseconds, startMicroseconds = 0 } of dispatches) {
+      const start = origin + startMicroseconds / 1000;
+      const end = start + microseconds / 1000;
+      this.#kernelsEnd = Math.max(this.#kernelsEnd, end);
+      trace?.add({ track: KERNEL_TRACK, name: kernel, start, end, args: { node: label } });
+    }
+  }
+
+  /** Sets the engine of now to what is asked for. */
+  async #configure(): Promise<void> {
     const share = Math.min(1, ...[...this.#shares].map(({ share }) => share));
     const engine = await this.#models.current();
-    if (engine) engine.gpuShare = share;
+    if (!engine) return;
+    engine.gpuShare = share;
+    engine.onDispatches = this.#recordsKernels ? (run) => this.#recordKernels(run) : undefined;
   }
 
   /** Ends all requests and frees everything. Idempotent. */

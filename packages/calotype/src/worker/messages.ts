@@ -126,6 +126,6 @@ export type PipelineService = {
   generate: Job<GenerateInput, GenerateResult<OutputType>, ClientProgress>;
   reorder: Job<{ id: string } & Order, void>;
   /** Starts recording, or ends it and gives what was recorded. */
-  record: Job<{ on: boolean }, Recording | undefined>;
+  record: Job<{ on: boolean; kernels?: boolean }, Recording | undefined>;
   stats: Job<undefined, EngineStats>;
 };

@@ -10,6 +10,7 @@ import {
 import type { Capabilities, Precision } from '../plan/capabilities.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { capabilitiesOf, requestDevice } from './device.ts';
+import type { DispatchTime } from './profiler.ts';
 import { PipelineCache } from './pipeline-cache.ts';
 import { ReadBack } from './read-back.ts';
 import { Residents } from './residents.ts';
@@ -30,6 +31,13 @@ export interface EngineOptions {
   memoryBudget?: number;
 }
 
+/** What the GPU did in one run of a session. */
+export interface RunTimes {
+  /** `performance.now()` when the run was submitted. */
+  submitted: number;
+  dispatches: readonly DispatchTime[];
+}
+
 /** A GPU device with its memory, compiled kernels and counters. Sessions run on one. */
 export class Engine {
   readonly device: GPUDevice;
@@ -47,6 +55,11 @@ export class Engine {
    * command buffer, so that whatever else uses the GPU (a page's frames) gets its turn.
    */
   gpuShare = 1;
+  /**
+   * While it is set, the GPU's time is taken for every dispatch of every run, which makes runs slower, and told some time
+   * after each. Needs `timestamp-query`; without, nothing is told.
+   */
+  onDispatches: ((run: RunTimes) => void) | undefined;
   readonly #ownsDevice: boolean;
   /** Why nothing can run here any more. */
   #end: DeviceLostError | DisposedError | undefined;

@@ -9,6 +9,8 @@ export interface DispatchTime extends Work {
   kernel: string;
   /** Browsers round timestamps to 100 µs unless told otherwise (Chromium: `--enable-webgpu-developer-features`). */
   microseconds: number;
+  /** From the start of the run's first dispatch to that of this one; `undefined` for islands, which another clock times. */
+  startMicroseconds: number | undefined;
 }
 
 /** Queries of one set: WebGPU allows 4,096. */
@@ -59,13 +61,21 @@ export class Profiler {
 
   /** Notes the wall time of an island. */
   island(label: string, microseconds: number): void {
-    const time = { label, kernel: 'onnxruntime', microseconds, flops: 0, bytes: 0 };
+    const time = {
+      label,
+      kernel: 'onnxruntime',
+      microseconds,
+      startMicroseconds: undefined,
+      flops: 0,
+      bytes: 0,
+    };
     this.#islands.push({ after: this.#chunks.length, time });
   }
 
   /** The times, in the order of the run. */
   async results(): Promise<DispatchTime[]> {
     const times: DispatchTime[] = [];
+    let first: bigint | undefined;
     const addIslands = (after: number): void => {
       for (const island of this.#islands) if (island.after === after) times.push(island.time);
     };
@@ -75,8 +85,11 @@ export class Profiler {
         const bytes = await this.#engine.readBack.read(resolved, resolved.size);
         const ticks = new BigUint64Array(bytes.buffer);
         steps.forEach(({ label, kernel, work }, i) => {
-          const nanoseconds = Number(ticks[2 * i + 1]! - ticks[2 * i]!);
-          times.push({ label, kernel: kernel.name, microseconds: nanoseconds / 1000, ...work });
+          const [start, end] = [ticks[2 * i]!, ticks[2 * i + 1]!];
+          first ??= start;
+          const microseconds = Number(end - start) / 1000;
+          const startMicroseconds = Number(start - first) / 1000;
+          times.push({ label, kernel: kernel.name, microseconds, startMicroseconds, ...work });
         });
       }
       addIslands(this.#chunks.length);
