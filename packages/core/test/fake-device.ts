@@ -43,19 +43,25 @@ function defineConstants(): void {
 }
 
 export async function fakeEngine(
-  options: EngineOptions & { keepsContents?: boolean } = {},
+  options: EngineOptions & Parameters<typeof fakeDevice>[0] = {},
 ): Promise<{ engine: Engine; device: FakeDevice }> {
   const device = fakeDevice(options);
   return { device, engine: await Engine.create({ precision: 'f32', ...options, device }) };
 }
 
-/** @param keepsContents whether buffers hold what is written to them; without, huge ones cost nothing */
-export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean } = {}): FakeDevice {
+/**
+ * @param keepsContents whether buffers hold what is written to them; without, huge ones cost nothing
+ * @param features with `timestamp-query`, every timestamp is a microsecond after the one before
+ */
+export function fakeDevice({
+  keepsContents = true,
+  features = [],
+}: { keepsContents?: boolean; features?: readonly string[] } = {}): FakeDevice {
   defineConstants();
   const made = { buffer: 0, bindGroup: 0, pipeline: 0, submit: 0 };
   const live = new Set<FakeBuffer>();
   const scopes: { error: { message: string } | null }[] = [];
-  const state = { peakBytes: 0, stagedBytes: 0, mostStagedBytes: 0, isLost: false };
+  const state = { peakBytes: 0, stagedBytes: 0, mostStagedBytes: 0, isLost: false, microseconds: 0 };
   let lose: (info: GPUDeviceLostInfo) => void = () => {};
   const lost = new Promise<GPUDeviceLostInfo>((resolve) => (lose = resolve));
   const liveBytes = (): number => [...live].reduce((sum, { size }) => sum + size, 0);
@@ -88,6 +94,10 @@ export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean }
     }),
     copyBufferToBuffer: (from: FakeBuffer, at: number, to: FakeBuffer, into: number, length: number) =>
       to.bytes.set(from.bytes.subarray(at, at + length), into),
+    resolveQuerySet: (_: unknown, first: number, count: number, buffer: FakeBuffer) => {
+      const ticks = new BigUint64Array(buffer.bytes.buffer, 0, count);
+      for (let i = first; i < count; i++) ticks[i] = BigInt(state.microseconds++) * 1000n;
+    },
     finish: () => ({}),
   });
   const device = {
@@ -97,7 +107,7 @@ export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean }
     lost,
     capacity: Infinity,
     brokenShader: undefined,
-    features: new Set<string>(),
+    features: new Set<string>(features),
     adapterInfo: { vendor: 'fake', architecture: '', device: '', subgroupMinSize: 4, subgroupMaxSize: 4 },
     get peakBytes() {
       return state.peakBytes;
@@ -130,6 +140,7 @@ export function fakeDevice({ keepsContents = true }: { keepsContents?: boolean }
     popErrorScope: async () => scopes.pop()!.error,
     createBuffer,
     createBindGroup: () => ({ number: made.bindGroup++ }),
+    createQuerySet: ({ count }: GPUQuerySetDescriptor) => ({ count, destroy: () => {} }),
     createBindGroupLayout: () => ({}),
     createPipelineLayout: () => ({}),
     createShaderModule: ({ code }: GPUShaderModuleDescriptor) => ({
