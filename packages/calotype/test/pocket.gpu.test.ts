@@ -1,0 +1,71 @@
+import { createSession, Engine, Tensor, type Session } from '@calotype/core';
+import { readSafetensors } from '@calotype/dev/safetensors';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TextToImagePipeline } from '../src/index.ts';
+import { relativeL2 } from './numbers.ts';
+
+// The weights that ship, against onnxruntime's CPU (packages/pocket/training/make_reference.py).
+
+let engine: Engine;
+let reference: ReturnType<typeof readSafetensors>;
+
+const recorded = (name: string): Float32Array<ArrayBuffer> =>
+  new Float32Array(reference.get(name)!.data.slice().buffer);
+
+beforeAll(async () => {
+  engine = await Engine.create({ precision: 'f32' });
+  const file = await fetch(new URL('./fixtures/pocket-reference.safetensors', import.meta.url));
+  reference = readSafetensors(new Uint8Array(await file.arrayBuffer()));
+});
+
+afterAll(() => engine?.dispose());
+
+test(
+  'a prompt and start latents give the final latents that onnxruntime gives',
+  { timeout: 120_000 },
+  async () => {
+    using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
+    expect(pipeline.defaults).toEqual({ numInferenceSteps: 4, guidanceScale: 1 });
+    expect(pipeline.defaultSize).toBe(256);
+    using generation = await pipeline.begin({
+      prompt: 'a fox wearing a crown',
+      latents: recorded('start_latents'),
+    });
+    using seeded = await pipeline.begin({ prompt: 'a fox wearing a crown', seed: 11 });
+    expect(relativeL2(await seeded.job.latents.data(), recorded('start_latents'))).toBeLessThan(1e-6);
+    const { job } = generation;
+    while (!job.done) await pipeline.model.denoising.step([job]);
+    const latents = await job.latents.data();
+    expect(relativeL2(latents, recorded('final_latents'))).toBeLessThan(1e-3);
+    expectFewBits(pipeline.model.denoiser, 2, []);
+  },
+);
+
+test.each<[string, string, string, number, string[]]>([
+  ['text_encoder', 'input_ids', 'states', 2, ['text_model.embeddings.position_embedding.weight_quantized']],
+  ['vae_decoder', 'middle_latents', 'middle_picture', 1, []],
+  ['vae_encoder', 'middle_picture', 'middle_encoded', 1, []],
+])('%s', { timeout: 120_000 }, async (component, input, output, formats, inFloats) => {
+  using session = await createSession(`/pocket/${component}/model.onnx`, { engine });
+  const { dtype, shape, data } = reference.get(input)!;
+  const { buffer } = data.slice();
+  using tensor =
+    dtype === 'I32'
+      ? new Tensor('int64', shape, new Int32Array(buffer))
+      : new Tensor('float32', shape, new Float32Array(buffer));
+  const [result] = Object.values(await session.run({ [session.inputs[0]!.name]: tensor }));
+  using actual = result!;
+  const values = (await actual.data()) as Float32Array;
+  expect(relativeL2(values, recorded(output))).toBeLessThan(1e-4);
+  expectFewBits(session, formats, inFloats);
+});
+
+/** All of it runs here, with weights that stay in the few bits they are stored in, but for these. */
+function expectFewBits(session: Session, formats: number, inFloats: string[]): void {
+  const { path, quantized, islands } = session.report();
+  expect(path).toBe('webgpu');
+  expect(islands).toEqual([]);
+  expect(new Set(quantized.map(({ format }) => format)).size).toBe(formats);
+  const inflated = quantized.filter((weight) => weight.inflated !== undefined);
+  expect(inflated.map(({ name }) => name)).toEqual(inFloats);
+}
