@@ -13,6 +13,8 @@ export interface PipelinePlanOptions extends Pick<
 > {
   /** Pictures at once. 1 by default. */
   batch?: number;
+  /** Whether a picture is encoded first, as image-to-image and inpainting do. False by default. */
+  startsFromImage?: boolean;
   /** Bytes of GPU memory to keep to. The engine's own budget by default. */
   memoryBudget?: number;
 }
@@ -44,7 +46,7 @@ export async function planPipelineOf(
   model: DiffusionModel,
   options: PipelinePlanOptions = {},
 ): Promise<PipelinePlan> {
-  const { batch = 1, memoryBudget, ...size } = options;
+  const { batch = 1, memoryBudget, startsFromImage = false, ...size } = options;
   const { defaultSize } = model.facts;
   const request = resolveRequest(
     model,
@@ -53,7 +55,7 @@ export async function planPipelineOf(
   );
   const { width, height } = request;
   const rows = batch * (request.guidance ? 2 : 1);
-  const graphs = await plannedGraphs(model, { images: batch, rows, width, height, options: size });
+  const graphs = await plannedGraphs(model, { startsFromImage, rows, width, height, options: size });
   const components = await Promise.all(graphs.map((graph) => planComponent(model, graph)));
   const { buffers, capabilities } = model.engine;
   const budget = memoryBudget ?? (Number.isFinite(buffers.limitBytes) ? buffers.limitBytes : undefined);
@@ -83,7 +85,7 @@ async function planComponent(model: DiffusionModel, graph: PlannedGraph): Promis
     component,
     weights: model.weightsOf(component),
     fileBytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-    cachedBytes: model.cachedBytes(component),
+    cachedBytes: model.cachedBytes(files.map(({ name }) => name)),
     ...(await footprintFor(graph)),
   };
 }

@@ -5,7 +5,8 @@ import { residualNames } from '../stages/control.ts';
 
 /** What a plan is made for. */
 export interface PlannedRequest {
-  images: number;
+  /** Whether a picture is encoded first. */
+  startsFromImage: boolean;
   /** Rows of a denoising step: with guidance two for each image. */
   rows: number;
   width: number;
@@ -34,7 +35,7 @@ export async function plannedGraphs(model: DiffusionModel, request: PlannedReque
     graphs.push({ component, session, inputs: bind(session, () => tokens) });
   }
   const image = [1, 3, height, width];
-  if (model.encoder) {
+  if (request.startsFromImage && model.encoder) {
     const { session } = model.encoder;
     graphs.push({ component: 'vae_encoder', session, inputs: bind(session, () => image) });
   }

@@ -197,11 +197,11 @@ export class DiffusionModel implements EncodeContext {
     return formatOf(this.#weights, component);
   }
 
-  /** Bytes of a component's files that are in the cache. */
-  cachedBytes(component: string): number {
-    const files = this.#graphs.reports().flatMap((report) => report.files);
-    const own = files.filter(({ path }) => path.startsWith(`${component}/`));
-    return own.reduce((sum, { loadedBytes }) => sum + loadedBytes, 0);
+  /** Bytes of these files that are in a cache. */
+  cachedBytes(urls: readonly string[]): number {
+    const stores = this.#graphs.reports().filter(({ cache }) => cache !== 'none');
+    const files = stores.flatMap((report) => report.files).filter(({ url }) => urls.includes(url));
+    return files.reduce((sum, { loadedBytes }) => sum + loadedBytes, 0);
   }
 
   /** How the model's files come; empty for those that are no URL's. */

@@ -39,6 +39,7 @@ export interface CachedFileHost {
 /** How a file came. */
 export interface FileReport {
   path: string;
+  url: string;
   /** Bytes of the file; `undefined` where the server does not tell before its end. */
   bytes: number | undefined;
   /** Bytes that were in the cache before. */
@@ -93,6 +94,7 @@ export class CachedFile implements ByteSource {
     this.#host = host;
     this.report = {
       path,
+      url,
       bytes: undefined,
       cachedBytes: 0,
       loadedBytes: 0,

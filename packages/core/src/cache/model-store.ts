@@ -79,7 +79,7 @@ class StreamedStore implements ModelStore {
 
   async open(path: string): Promise<ByteSource> {
     const source = await this.#store.open(path);
-    const report = this.#reportOf(normalizePath(path));
+    const report = this.#reportOf(normalizePath(path), source.name);
     const size = async (signal?: AbortSignal): Promise<number> => (report.bytes = await source.size(signal));
     const count = async (bytes: number): Promise<void> => {
       // Some is read twice: a model's structure, weights that come back after they were evicted.
@@ -109,10 +109,10 @@ class StreamedStore implements ModelStore {
 
   dispose(): void {}
 
-  #reportOf(path: string): FileReport {
+  #reportOf(path: string, url: string): FileReport {
     let report = this.#reports.get(path);
     if (!report) {
-      report = { path, bytes: undefined, cachedBytes: 0, loadedBytes: 0, sha256: undefined, notes: [] };
+      report = { path, url, bytes: undefined, cachedBytes: 0, loadedBytes: 0, sha256: undefined, notes: [] };
       this.#reports.set(path, report);
     }
     return report;

@@ -25,9 +25,12 @@ export class Exchange {
   readonly response: Response;
   readonly #url: string;
   readonly #timer: StallTimer;
+  /** Whether the browser's own `fetch` gave the answer. */
+  readonly #isNative: boolean;
 
-  private constructor(url: string, response: Response, timer: StallTimer) {
+  private constructor(url: string, response: Response, timer: StallTimer, isNative: boolean) {
     this.#url = url;
+    this.#isNative = isNative;
     this.response = response;
     this.#timer = timer;
   }
@@ -64,7 +67,7 @@ export class Exchange {
         { cause, retryable: true },
       );
     }
-    const exchange = new Exchange(url, response, timer);
+    const exchange = new Exchange(url, response, timer, options.fetch === undefined);
     const { status, statusText, headers: answered } = response;
     if (response.ok || status === 416) return exchange;
     await exchange.cancel();
@@ -75,7 +78,10 @@ export class Exchange {
     });
   }
 
-  /** The body as it comes. Throws `SourceError` where the connection breaks or stalls, the signal's reason on abort. */
+  /**
+   * The body as it comes; a piece is valid until the next is asked for. Throws `SourceError` where the connection breaks
+   * or stalls, the signal's reason on abort.
+   */
   async *bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
     const reader = this.response.body?.getReader();
     if (!reader) return;
@@ -85,6 +91,8 @@ export class Exchange {
         if (done) return;
         this.#timer.restart();
         yield value;
+        // Hundreds of megabytes would pile up before they are collected. Another's `fetch` may give what it still needs.
+        if (this.#isNative && 'transfer' in value.buffer) value.buffer.transfer(0);
       }
     } finally {
       this.#timer.stop();

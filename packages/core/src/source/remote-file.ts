@@ -70,6 +70,7 @@ async function probeOnce(
 
 /**
  * Bytes from `from` up to `to` as they come. A connection that breaks is taken up again from the byte that was reached.
+ * A piece is valid until the next is asked for.
  *
  * @throws SourceError, FileChangedError, the signal's reason
  */
