@@ -1,4 +1,4 @@
-import { Engine } from '@calotype/core';
+import { Engine, urlStore } from '@calotype/core';
 import { hashFill } from '@calotype/dev/hash-fill';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import {
@@ -8,6 +8,7 @@ import {
   type ClientGenerateOptions,
   type ClientProgress,
   type GenerateResult,
+  type ModelSpec,
 } from '../src/index.ts';
 import { LatentDecoder } from '../src/stages/decode-latents.ts';
 import { relativeL2 } from './numbers.ts';
@@ -47,14 +48,15 @@ function generate(
   wanted: Options,
   signal: AbortSignal = new AbortController().signal,
   emit: (progress: ClientProgress) => void = () => {},
+  spec: ModelSpec = model,
 ): Promise<Pictures> {
-  const input = { id: `${requests++}`, model, options: wanted, order: {} };
+  const input = { id: `${requests++}`, model: spec, options: wanted, order: {} };
   const context = { signal, client: `client ${requests % 3}`, emit, resume: undefined, keep: () => {} };
   return served.service.generate(input, context) as Promise<Pictures>;
 }
 
 /** Keeps the model loaded until the result is called. */
-function hold(): () => void {
+function hold(spec: ModelSpec = model): () => void {
   const controller = new AbortController();
   const context = {
     signal: controller.signal,
@@ -63,7 +65,7 @@ function hold(): () => void {
     resume: undefined,
     keep: () => {},
   };
-  served.service.hold({ model }, context).catch(() => {});
+  served.service.hold({ model: spec }, context).catch(() => {});
   return () => controller.abort();
 }
 
@@ -138,19 +140,38 @@ test('a device destroyed in the middle of a step costs the steps since the last 
   await expect.poll(() => served.stats()).toMatchObject({ requests: 0, active: 0, models: 0, gpuBuffers: 0 });
 }, 120_000);
 
-test('a loss that the network is gone for fails the requests with what reading said; later ones work', async () => {
+test('a loss while the network is gone is made good from the cache', async () => {
   const release = hold();
   await generate({ ...options, numInferenceSteps: 1, seed: 1 });
-  const fetchAsBefore = globalThis.fetch;
   const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));
-  const failing = generate({ ...options, numInferenceSteps: 30, seed: 1 });
-  failing.catch(() => {});
-  await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
-  engines[0]!.device.destroy();
-  await expect(failing).rejects.toMatchObject({ name: 'SourceError' });
-  offline.mockRestore();
-  expect(globalThis.fetch).toBe(fetchAsBefore);
-  expect((await generate({ ...options, numInferenceSteps: 1, seed: 1 })).images.length).toBe(1);
+  try {
+    const going = generate({ ...options, numInferenceSteps: 20, seed: 1 });
+    await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
+    engines[0]!.device.destroy();
+    expect((await going).images.length).toBe(1);
+    expect(engines.length).toBe(2);
+  } finally {
+    offline.mockRestore();
+  }
+  release();
+}, 120_000);
+
+test('without a cache it fails the requests with what reading said; later ones work', async () => {
+  const uncached = { ...model, source: urlStore(model.source, { retries: 0 }) };
+  const release = hold(uncached);
+  const request = { ...options, numInferenceSteps: 1, seed: 1 };
+  await generate(request, undefined, undefined, uncached);
+  const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));
+  try {
+    const failing = generate({ ...request, numInferenceSteps: 30 }, undefined, undefined, uncached);
+    failing.catch(() => {});
+    await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
+    engines[0]!.device.destroy();
+    await expect(failing).rejects.toMatchObject({ name: 'SourceError' });
+  } finally {
+    offline.mockRestore();
+  }
+  expect((await generate(request, undefined, undefined, uncached)).images.length).toBe(1);
   release();
 }, 120_000);
 
