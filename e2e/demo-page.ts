@@ -14,21 +14,28 @@ export class DemoPage {
   readonly start: Locator;
   readonly trouble: Locator;
   readonly progress: Locator;
+  /** What is being done, in words. */
+  readonly doing: Locator;
   readonly timings: Locator;
   readonly history: Locator;
+  readonly queue: Locator;
+  readonly timeline: Locator;
   readonly prints: Locator;
 
   constructor(page: Page) {
     this.page = page;
     const stage = page.getByRole('region', { name: 'Picture' });
     this.prompt = page.getByLabel('What should the picture show?');
-    this.start = page.getByRole('button', { name: /^Develop/ });
-    this.stop = page.getByRole('button', { name: /^Stop/ });
+    this.start = page.getByRole('button', { name: /^(Develop|Add to the queue)/ });
+    this.stop = page.getByRole('button', { name: /^Stop Esc|^Stop$/ });
     this.trouble = page.getByRole('alert');
     this.progress = stage.getByRole('progressbar');
+    this.doing = stage.locator('.progress-line');
     this.timings = stage.locator('.timings');
     this.prints = stage.locator('img');
     this.history = page.getByRole('region', { name: 'History' });
+    this.queue = page.getByRole('region', { name: 'Queue' });
+    this.timeline = page.getByRole('region', { name: 'Timeline' });
   }
 
   /** Waits for that many prints; trouble ends the waiting, with what the page says of it. */

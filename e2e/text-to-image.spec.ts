@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { expect, test, type Page } from 'playwright/test';
 import { accessibilityFaults } from './accessibility.ts';
 import { DemoPage, tinyModel } from './demo-page.ts';
@@ -63,9 +64,9 @@ test('replay gives the same picture', async () => {
 test('a run is stopped, and the next one works', async () => {
   await demo.setSteps(60);
   await demo.prompt.press('Enter');
-  await expect(page.getByText(/Denoising, step [2-9] of/)).toBeVisible();
+  await expect(demo.doing).toContainText(/Denoising, step [2-9] of/);
   await page.keyboard.press('Escape');
-  await expect(demo.start).toBeVisible({ timeout: 2_000 });
+  await expect(demo.start).toHaveText(/^Develop/, { timeout: 2_000 });
   await expect(page.getByRole('status')).toHaveText('Stopped.');
   await expect(demo.prints).toHaveCount(0);
   await demo.setSteps(1);
@@ -79,6 +80,7 @@ test('a grid of four has four seeds', async () => {
   await demo.prompt.press('Enter');
   await demo.printed(4);
   await expect(demo.timings).toBeVisible();
+  await expect(demo.timings).toContainText('of 4 pictures at once');
   await page.getByRole('button', { name: 'Picture 3, seed 9' }).click();
   await expect(page.locator('.seed')).toHaveText('9');
   expect(await demo.fingerprint(0)).not.toBe(await demo.fingerprint(1));
@@ -91,6 +93,37 @@ test('history brings a picture back', async () => {
     .click();
   await expect(demo.prints).toHaveCount(1);
   await expect(page.getByText(/64 × 64, 2 steps/).first()).toBeVisible();
+});
+
+test('several requests share the engine, in an order that can be changed', async () => {
+  await page.getByLabel('Pictures').selectOption('1');
+  await demo.setSteps(12);
+  const rows = demo.queue
+    .getByRole('listitem')
+    .filter({ has: page.getByRole('button', { name: /^Cancel/ }) });
+  for (const prompt of ['first', 'second', 'third']) {
+    await demo.prompt.fill(prompt);
+    await demo.prompt.press('Enter');
+  }
+  await expect(rows).toHaveText([/^first/, /^second/, /^third/]);
+  await page.getByRole('button', { name: 'Earlier: third' }).click();
+  await expect(rows).toHaveText([/^first/, /^third/, /^second/]);
+  // A preview while it denoises, of one that is not on the stage.
+  await expect(rows.filter({ hasText: 'third' }).locator('canvas')).toBeAttached();
+  expect(await accessibilityFaults(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Cancel: second' }).click();
+  await expect(demo.queue.getByText('Nothing under way')).toBeVisible({ timeout: 60_000 });
+  await expect(demo.queue.getByRole('listitem').filter({ hasText: 'second' })).toContainText('Stopped');
+  await expect(demo.trouble).toHaveCount(0);
+
+  await expect(demo.timeline.getByRole('img')).toHaveAccessibleName(/GPU: .*first: .*Denoising .*third: /);
+  const download = page.waitForEvent('download');
+  await demo.timeline.getByRole('button', { name: 'Chrome trace' }).click();
+  const trace = JSON.parse(await readFile(await (await download).path(), 'utf8')) as {
+    traceEvents: { name: string; args?: { requests?: string[] } }[];
+  };
+  const steps = trace.traceEvents.filter(({ name, args }) => name === 'denoise' && args?.requests);
+  expect(steps.some(({ args }) => args!.requests!.length > 1)).toBe(true);
 });
 
 test('axe finds no fault, light or dark, dialogs included', async () => {
@@ -108,9 +141,9 @@ test('axe finds no fault, light or dark, dialogs included', async () => {
 
 test('history and the last prompt survive a reload', async () => {
   await page.reload();
-  await expect(demo.prompt).toHaveValue('a red panda');
-  // One picture, its replay, the one after the stop, and the grid.
-  await expect(demo.history.getByRole('img')).toHaveCount(7);
+  await expect(demo.prompt).not.toHaveValue('');
+  // One picture, its replay, the one after the stop, the grid, and two out of the queue.
+  await expect(demo.history.getByRole('img')).toHaveCount(9);
   await demo.history.getByRole('button').last().click();
   await expect(demo.prints).toHaveAccessibleName(/a red panda/);
 });

@@ -1,5 +1,5 @@
 import { build } from './lib/gates.ts';
 
 const { passed, failed } = await build();
-console.log(`${passed} packages built, ${failed} failed`);
+console.log(`${passed} builds passed, ${failed} failed`);
 process.exitCode = failed ? 1 : 0;

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'vite';
@@ -39,4 +39,20 @@ export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
     });
   }
   return sizes;
+}
+
+/** Most that the demo page's JavaScript may have, workers included, gzipped. */
+export const DEMO_LIMIT = 250_000;
+
+/** JavaScript of the built demo, without onnxruntime: that is fetched only for operators that the engine lacks. */
+export async function demoSize(dist: string): Promise<Omit<BundleSize, 'name'>> {
+  const files = await readdir(dist, { recursive: true });
+  const scripts = files.filter((file) => file.endsWith('.js') && !/(^|[/\\])ort\./.test(file));
+  const size = { minified: 0, gzipped: 0 };
+  for (const file of scripts) {
+    const code = await readFile(join(dist, file));
+    size.minified += code.length;
+    size.gzipped += gzipSync(code, { level: 9 }).length;
+  }
+  return size;
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { bundleSizes } from './bundle-size.ts';
+import { join, relative } from 'node:path';
+import { bundleSizes, DEMO_LIMIT, demoSize } from './bundle-size.ts';
 import { root, runNode, runTool } from './run.ts';
 
 /** What one gate of `npm test` found. */
@@ -19,6 +19,7 @@ export interface Gate {
 }
 
 const resultsDir = join(root, 'test-results');
+const demo = join(root, 'examples', 'demo');
 
 /** Every gate in the order `npm test` runs them: the quick ones first. */
 export const gates: Gate[] = [
@@ -47,7 +48,10 @@ export function publishedFolders(): string[] {
   return workspaceFolders().filter((folder) => existsSync(join(root, folder, 'tsdown.config.ts')));
 }
 
-/** Builds the publishable packages; publint and attw check each as it would be packed. */
+/**
+ * Builds the publishable packages, where publint and attw check each as it would be packed, and the demo page as static
+ * files.
+ */
 export async function build(): Promise<Outcome> {
   const outcome = { passed: 0, failed: 0 };
   for (const folder of publishedFolders()) {
@@ -55,6 +59,9 @@ export async function build(): Promise<Outcome> {
     count(outcome, code === 0);
     if (code !== 0) console.log(`build of ${folder} failed`);
   }
+  const code = await runTool('vite', ['build', '--logLevel', 'warn'], { cwd: demo });
+  count(outcome, code === 0);
+  if (code === 0) console.log(`The demo page is in ${relative(root, join(demo, 'dist'))}`);
   return outcome;
 }
 
@@ -125,11 +132,17 @@ async function size(): Promise<Outcome> {
   const rows = await bundleSizes(
     publishedFolders().filter((folder) => existsSync(join(root, folder, 'dist'))),
   );
-  if (!rows.length) return { passed: 0, failed: 0, notes: ['size: nothing is built'] };
+  const outcome = { passed: 0, failed: 0 };
+  const dist = join(demo, 'dist');
+  if (!rows.length || !existsSync(dist)) return { ...outcome, notes: ['size: nothing is built'] };
   for (const { name, minified, gzipped } of rows) {
     console.log(`${name.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
   }
-  return { passed: 0, failed: 0 };
+  const { minified, gzipped } = await demoSize(dist);
+  console.log(`${'demo page'.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
+  count(outcome, gzipped <= DEMO_LIMIT);
+  if (gzipped > DEMO_LIMIT) console.log(`The demo page may have ${kilobytes(DEMO_LIMIT).trim()} gzipped.`);
+  return outcome;
 }
 
 interface PlaywrightReport {

@@ -7,7 +7,7 @@ import { unpackFixtures } from '../../../packages/dev/src/fixtures.ts';
 import { fileHandler } from '../../../packages/dev/src/serve.ts';
 import { marked } from 'marked';
 import type { Plugin } from 'vite';
-import type { BundledModel, ModelCard } from '../src/models/bundled.ts';
+import type { BundledModel, ModelCard, ModelManifest } from '../src/models/bundled.ts';
 
 const pocketDir = fileURLToPath(new URL('../../../packages/pocket', import.meta.url));
 
@@ -22,7 +22,7 @@ interface Found {
 
 /**
  * Puts the model that the page opens with beside it: the trained one where the workspace has it, else the tiny random
- * one. `virtual:bundled-model` says which, `virtual:model-card` holds its card and licences as HTML and text.
+ * one. `virtual:bundled-model` says which, `model-card.json` holds its card and licences as HTML and text.
  */
 export function bundledModel(): Plugin {
   let found: Promise<Found> | undefined;
@@ -30,18 +30,20 @@ export function bundledModel(): Plugin {
   return {
     name: 'bundled-model',
     resolveId(id) {
-      return id === 'virtual:bundled-model' || id === 'virtual:model-card' ? `\0${id}` : null;
+      return id === 'virtual:bundled-model' ? `\0${id}` : null;
     },
     async load(id) {
       if (id === '\0virtual:bundled-model') {
         return `export const bundledModel = ${JSON.stringify((await find()).model)};`;
       }
-      if (id === '\0virtual:model-card') return `export const card = ${JSON.stringify(await readCard())};`;
       return null;
     },
     async configureServer(server) {
       const { folder, model } = await find();
       const handle = fileHandler({ [`/${model.path}`]: folder });
+      server.middlewares.use('/model-card.json', (_, response) => {
+        void readCard().then((card) => response.end(JSON.stringify(card)));
+      });
       server.middlewares.use((request, response, next) => {
         handle(request, response).then((handled) => {
           if (handled) return;
@@ -53,6 +55,8 @@ export function bundledModel(): Plugin {
     },
     async generateBundle() {
       const { folder, files, model } = await find();
+      const card = JSON.stringify(await readCard());
+      this.emitFile({ type: 'asset', fileName: 'model-card.json', source: card });
       for (const file of files) {
         this.emitFile({
           type: 'asset',
@@ -94,7 +98,7 @@ async function findModel(): Promise<Found> {
       path: `models/${id}-${version}/`,
       bytes,
       manifest: trained
-        ? { name: 'Pocket', defaults: { steps: 4, guidanceScale: 1 } }
+        ? { name: 'Pocket', defaults: { steps: 4, guidanceScale: 1 }, ...(await readManifest(folder)) }
         : {
             name: 'Tiny',
             randomWeights: true,
@@ -104,14 +108,22 @@ async function findModel(): Promise<Found> {
   };
 }
 
+/** What the page should know before it reads the model's folder; the vocabulary can wait. */
+async function readManifest(folder: string): Promise<ModelManifest> {
+  const file = join(folder, 'calotype.json');
+  if (!existsSync(file)) return {};
+  const { vocabulary: _, ...manifest } = JSON.parse(await readFile(file, 'utf8')) as ModelManifest;
+  return manifest;
+}
+
 async function readCard(): Promise<ModelCard> {
   const readme = join(pocketDir, 'README.md');
   const licences = join(pocketDir, 'LICENSES');
   const trained = existsSync(join(pocketDir, 'model', 'model_index.json'));
-  if (!trained) return { html: undefined, licences: [] };
+  if (!trained) return { licences: [] };
   const names = existsSync(licences) ? (await readdir(licences)).toSorted() : [];
   return {
-    html: existsSync(readme) ? cardHtml(await readFile(readme, 'utf8')) : undefined,
+    ...(existsSync(readme) && { html: cardHtml(await readFile(readme, 'utf8')) }),
     licences: await Promise.all(
       names.map(async (name) => {
         const text = await readFile(join(licences, name), 'utf8');

@@ -63,7 +63,7 @@ const byName: Record<string, (error: Error & Record<string, unknown>) => Words> 
   }),
   OutOfMemoryError: () => ({
     title: 'The GPU has not enough memory for this',
-    remedy: 'Choose a smaller size, close other tabs that draw, or use a smaller model.',
+    remedy: 'Choose a smaller size or fewer pictures, close other tabs that draw, or use a smaller model.',
     way: 'settings',
     survives: false,
   }),
@@ -91,6 +91,12 @@ const byName: Record<string, (error: Error & Record<string, unknown>) => Words> 
     title: 'This sampler does not work here',
     remedy: 'Choose the model’s own sampler.',
     ...settings,
+  }),
+  QueueFullError: () => ({
+    title: 'The queue is full',
+    remedy: 'Wait for a picture to be finished, or stop one.',
+    way: 'again',
+    survives: true,
   }),
   NumericError: () => ({
     title: 'The picture got lost in the arithmetic',

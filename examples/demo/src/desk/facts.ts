@@ -1,4 +1,4 @@
-import { createSampler, samplerNames, type ModelFolder, type SchedulerConfig } from 'calotype';
+import type { ModelFolder, SchedulerConfig } from 'calotype';
 import type { ModelManifest } from '../models/bundled.ts';
 
 /** What the form needs to know of a model. */
@@ -11,20 +11,25 @@ export interface ModelFacts {
   sizes: readonly (readonly [width: number, height: number])[];
   /** Class that the model's own scheduler config names. */
   ownSampler: string | undefined;
-  /** Names of samplers that this model can be sampled with. */
-  samplers: readonly string[];
   examples: readonly string[];
+  /** What it can be asked for, by kind. */
+  suggestions: Readonly<Record<string, readonly string[]>>;
+  /** Prompts to be filled in from the suggestions. */
+  templates: readonly string[];
 }
 
-/** Reads a model's manifest and configs; `manifest` stands in where the folder has none of its own. */
-export async function readFacts(folder: ModelFolder, manifest: ModelManifest): Promise<ModelFacts> {
-  const [own, scheduler, unet, vae] = await Promise.all([
-    folder.json('calotype.json'),
+/** What a model's folder says of itself; `manifest` stands in where it is silent. */
+export async function readManifest(folder: ModelFolder, manifest: ModelManifest): Promise<ModelManifest> {
+  return { ...manifest, ...checkedManifest((await folder.json('calotype.json')) ?? {}) };
+}
+
+/** What the form needs, from a model's manifest and configs. */
+export async function readFacts(folder: ModelFolder, told: ModelManifest): Promise<ModelFacts> {
+  const [scheduler, unet, vae] = await Promise.all([
     folder.json('scheduler/scheduler_config.json'),
     folder.json('unet/config.json'),
     folder.json('vae_decoder/config.json'),
   ]);
-  const told = { ...manifest, ...checkedManifest(own ?? {}) };
   const blocks = vae?.['block_out_channels'];
   const scale = Array.isArray(blocks) ? 2 ** (blocks.length - 1) : 8;
   const native = (positive(unet?.['sample_size']) ?? 64) * scale;
@@ -43,8 +48,9 @@ export async function readFacts(folder: ModelFolder, manifest: ModelManifest): P
     },
     sizes: offeredSizes(width, height),
     ownSampler: text(scheduler?.['_class_name'])?.replace(/Scheduler$/, ''),
-    samplers: fittingSamplers(scheduler ?? {}),
     examples: told.examples ?? [],
+    suggestions: told.suggestions ?? {},
+    templates: told.templates ?? [],
   };
 }
 
@@ -71,27 +77,16 @@ function offeredSizes(width: number, height: number): [number, number][] {
   return candidates.filter(([w, h]) => w % 8 === 0 && h % 8 === 0 && Math.min(w, h) >= 64);
 }
 
-function fittingSamplers(scheduler: SchedulerConfig): string[] {
-  const isFlow = (text(scheduler['_class_name']) ?? '').startsWith('Flow');
-  return samplerNames().filter((name) => {
-    // A velocity of straight paths means nothing to samplers of noise schedules, and the reverse.
-    if (name.startsWith('flow-') !== isFlow) return false;
-    try {
-      createSampler(name, scheduler).plan({ numInferenceSteps: 4 });
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 function checkedManifest(json: Record<string, unknown>): ModelManifest {
   const defaults = (json['defaults'] ?? {}) as Record<string, unknown>;
   const steps = positive(defaults['steps']);
   const width = positive(defaults['width']);
   const height = positive(defaults['height']);
   const guidanceScale = defaults['guidanceScale'];
-  const { name, description, randomWeights, examples } = json;
+  const { name, description, randomWeights, suggestions } = json;
+  const examples = texts(json['examples'], 12);
+  const templates = texts(json['templates'], 50);
+  const vocabulary = texts(json['vocabulary'], 20_000);
   return {
     ...(typeof name === 'string' && { name }),
     ...(typeof description === 'string' && { description }),
@@ -104,10 +99,23 @@ function checkedManifest(json: Record<string, unknown>): ModelManifest {
         ...(height && { height }),
       },
     }),
-    ...(Array.isArray(examples) && {
-      examples: examples.filter((example) => typeof example === 'string').slice(0, 12),
-    }),
+    ...(examples && { examples }),
+    ...(templates && { templates }),
+    ...(vocabulary && { vocabulary }),
+    ...(typeof suggestions === 'object' &&
+      suggestions !== null && {
+        suggestions: Object.fromEntries(
+          Object.entries(suggestions)
+            .slice(0, 12)
+            .map(([kind, words]) => [kind, texts(words, 60) ?? []]),
+        ),
+      }),
   };
+}
+
+/** The strings of a list, at most `most` of them; undefined where it is no list. */
+function texts(value: unknown, most: number): string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string').slice(0, most) : undefined;
 }
 
 function positive(value: unknown): number | undefined {

@@ -16,6 +16,12 @@ export interface ModelManifest {
   };
   /** Prompts worth trying. */
   examples?: string[];
+  /** What it can be asked for, by kind: `{ "colours": ["red", "blue"] }`. */
+  suggestions?: Record<string, string[]>;
+  /** Prompts to be filled in from the suggestions: `a {colours} {animals}`. */
+  templates?: string[];
+  /** All words that it was taught, the most common first. Others are marked as unknown. */
+  vocabulary?: string[];
 }
 
 /** The model that the build put beside the page. */
@@ -29,6 +35,7 @@ export interface BundledModel {
 
 /** The bundled model's card and licences, for the About dialog. */
 export interface ModelCard {
-  html: string | undefined;
+  /** Missing where the model has no card. */
+  html?: string;
   licences: { name: string; html?: string; text?: string }[];
 }

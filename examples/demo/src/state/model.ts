@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals';
+import { computed, signal, type ReadonlySignal } from '@preact/signals';
 import { TextToImageClient, type LoadProgress } from 'calotype';
 import { Desk } from '../desk/desk.ts';
 import type { ModelFacts } from '../desk/facts.ts';
@@ -10,7 +10,7 @@ import { announce } from './announce.ts';
 export type ModelState =
   | { is: 'waiting' }
   | { is: 'loading'; progress: LoadProgress | undefined }
-  | { is: 'ready'; adapter: string; precision: string; loadMs: number }
+  | { is: 'ready'; adapter: string; precision: string; samplers: readonly string[]; loadMs: number }
   | { is: 'failed'; trouble: Trouble };
 
 const unknownFacts: ModelFacts = {
@@ -20,13 +20,19 @@ const unknownFacts: ModelFacts = {
   defaults: { steps: 25, guidanceScale: 7.5, width: 512, height: 512 },
   sizes: [[512, 512]],
   ownSampler: undefined,
-  samplers: [],
   examples: [],
+  suggestions: {},
+  templates: [],
 };
 
 export const choice = signal<ModelChoice>(bundled);
 export const modelState = signal<ModelState>({ is: 'waiting' });
 export const facts = signal<ModelFacts>(factsBefore(bundled));
+
+/** Samplers that fit the model; undefined until it is loaded. */
+export const samplers: ReadonlySignal<readonly string[] | undefined> = computed(() =>
+  modelState.value.is === 'ready' ? modelState.value.samplers : undefined,
+);
 
 const desk = new Desk();
 let client: Promise<TextToImageClient> | undefined;
@@ -83,8 +89,9 @@ async function load(wanted: ModelChoice): Promise<TextToImageClient> {
       signal,
       onProgress: (progress) => (modelState.value = { is: 'loading', progress }),
     });
-    const { adapter, precision } = loaded.info;
-    modelState.value = { is: 'ready', adapter, precision, loadMs: performance.now() - started };
+    const { adapter, precision, samplers: fitting } = loaded.info;
+    const loadMs = performance.now() - started;
+    modelState.value = { is: 'ready', adapter, precision, samplers: fitting, loadMs };
     announce(`${nameOf(wanted)} is ready.`);
     return loaded;
   } catch (error) {
@@ -103,7 +110,7 @@ export function nameOf(which: ModelChoice): string {
 }
 
 function factsBefore(which: ModelChoice): ModelFacts {
-  const { name, description, randomWeights, defaults, examples } = manifestOf(which);
+  const { name, description, randomWeights, defaults, examples, suggestions, templates } = manifestOf(which);
   return {
     ...unknownFacts,
     name,
@@ -111,5 +118,7 @@ function factsBefore(which: ModelChoice): ModelFacts {
     randomWeights: randomWeights ?? false,
     defaults: { ...unknownFacts.defaults, ...defaults },
     examples: examples ?? [],
+    suggestions: suggestions ?? {},
+    templates: templates ?? [],
   };
 }

@@ -1,3 +1,4 @@
+import { toHash } from '../share.ts';
 import type { Settings } from './settings.ts';
 
 /** Wall time of a picture's stages, in milliseconds. */
@@ -19,6 +20,8 @@ export interface Plate {
   url: string;
   settings: Settings;
   seed: number;
+  /** Pictures that were made at once with it, itself included. Missing in plates from before this was noted. */
+  together?: number;
   timings: PlateTimings;
   /** What the model is called. */
   model: string;
@@ -43,4 +46,22 @@ export function fileName({ settings, seed }: Plate): string {
     ?.slice(0, 8)
     .join('-');
   return `${words ?? 'picture'}-${seed}.png`;
+}
+
+/** A link to a picture's settings and seed. */
+export function linkTo(plate: Plate): string {
+  const { negativePrompt, sampler, ...rest } = plate.settings;
+  const hash = toHash({
+    ...rest,
+    ...(negativePrompt && { negativePrompt }),
+    ...(sampler && { sampler }),
+    seed: plate.seed,
+    ...(plate.modelUrl && { model: plate.modelUrl }),
+  });
+  return new URL(hash, location.href).href;
+}
+
+/** The address of the page names the picture, so that it can be copied and survives a reload. */
+export function rememberInAddress(plate: Plate): void {
+  window.history.replaceState(null, '', linkTo(plate));
 }

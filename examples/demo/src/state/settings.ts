@@ -1,6 +1,6 @@
 import { computed, signal, type ReadonlySignal } from '@preact/signals';
 import type { Shared } from '../share.ts';
-import { facts } from './model.ts';
+import { facts, samplers } from './model.ts';
 
 /** One picture's worth of settings, complete. */
 export interface Settings {
@@ -42,7 +42,7 @@ export const settings: ReadonlySignal<Settings> = computed(() => {
     guidanceScale: Math.max(0, form.guidanceScale.value ?? defaults.guidanceScale),
     width,
     height,
-    sampler: facts.value.samplers.includes(form.sampler.value) ? form.sampler.value : '',
+    sampler: !samplers.value || samplers.value.includes(form.sampler.value) ? form.sampler.value : '',
   };
 });
 

@@ -42,11 +42,11 @@ export function AboutDialog(): JSX.Element {
 function Card(): JSX.Element {
   const [card, setCard] = useState<ModelCard>();
   useEffect(() => {
-    import('virtual:model-card').then(
-      (module) => setCard(module.card),
+    void fetch(new URL('model-card.json', document.baseURI))
+      .then((response) => response.json() as Promise<ModelCard>)
       // Offline and not kept: the rest of the dialog stands without it.
-      () => setCard({ html: undefined, licences: [] }),
-    );
+      .catch((): ModelCard => ({ licences: [] }))
+      .then(setCard);
   }, []);
   const { name, randomWeights } = bundledModel.manifest;
   return (

@@ -5,8 +5,9 @@ import type { Reading } from '../desk/service.ts';
 import { examplePrompts } from '../examples.ts';
 import { announce } from '../state/announce.ts';
 import { choice, facts, readPrompt } from '../state/model.ts';
-import { develop, run, stopRun } from '../state/run.ts';
+import { develop, openJobs, stopCurrent } from '../state/queue.ts';
 import { form } from '../state/settings.ts';
+import { surprise } from '../state/surprise.ts';
 import { Icon } from './icons.tsx';
 
 const reading = signal<Reading>({ unknown: [], cut: undefined });
@@ -16,7 +17,7 @@ const missing = signal(false);
 export function Compose(): JSX.Element {
   const field = useRef<HTMLTextAreaElement>(null);
   const prompt = form.prompt.value;
-  const running = run.value !== undefined;
+  const busy = openJobs.value.length > 0;
 
   // Not the autofocus attribute: a dialog or a screen reader's own position would lose to it on later renders.
   useEffect(() => field.current?.focus({ preventScroll: true }), []);
@@ -34,7 +35,12 @@ export function Compose(): JSX.Element {
       field.current?.blur();
       document.querySelector('.mount')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     }
-    void develop();
+    develop();
+  };
+  const take = (text: string): void => {
+    form.prompt.value = text;
+    missing.value = false;
+    field.current?.focus();
   };
 
   return (
@@ -66,13 +72,13 @@ export function Compose(): JSX.Element {
           onKeyDown={(event) => {
             if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
             event.preventDefault();
-            if (!running) start();
+            if (!event.repeat) start();
           }}
         />
       </div>
       <div id="prompt-notes" class="notes" aria-live="polite">
         {missing.value && <p class="note warn">Type what the picture should show, or pick an example.</p>}
-        <Notes />
+        <Notes replace={(word, by) => take(replaceWord(form.prompt.value, word, by))} />
       </div>
       <ul class="chips" aria-label="Example prompts">
         {examples().map((example) => (
@@ -81,43 +87,53 @@ export function Compose(): JSX.Element {
               type="button"
               class="chip"
               aria-pressed={prompt === example}
-              onClick={() => {
-                form.prompt.value = example;
-                missing.value = false;
-                field.current?.focus();
-              }}
+              onClick={() => take(example)}
             >
               {example}
             </button>
           </li>
         ))}
+        <li>
+          <button
+            type="button"
+            class="chip"
+            onClick={() => take(surprise({ ...facts.value, examples: examples() }))}
+          >
+            <Icon name="dice" /> Surprise me
+          </button>
+        </li>
       </ul>
-      {/* One button, so that focus stays where it was when a run starts or ends. */}
-      <button
-        type={running ? 'button' : 'submit'}
-        class={running ? 'primary stop' : 'primary'}
-        onClick={(event) => {
-          if (!running) return;
-          event.preventDefault();
-          // The second half of a double click is no wish to stop.
-          if (event.detail < 2) stopRun();
-        }}
-      >
-        {running ? (
-          <>
+      <Suggestions add={(kind, word) => take(appendWord(form.prompt.value, kind, word))} />
+      <div class="joined">
+        <button
+          type="submit"
+          class="primary"
+          onClick={(event) => {
+            // The second half of a double click asks for nothing more.
+            if (event.detail > 1) event.preventDefault();
+          }}
+        >
+          {busy ? 'Add to the queue' : 'Develop'} <kbd>Enter</kbd>
+        </button>
+        {busy && (
+          <button
+            type="button"
+            class="primary stop"
+            onClick={() => {
+              stopCurrent();
+              // This button goes away with the last request.
+              field.current?.focus({ preventScroll: true });
+            }}
+          >
             <Icon name="stop" /> Stop <kbd>Esc</kbd>
-          </>
-        ) : (
-          <>
-            Develop <kbd>Enter</kbd>
-          </>
+          </button>
         )}
-      </button>
+      </div>
     </form>
   );
 }
 
-function Notes(): JSX.Element | null {
+function Notes({ replace }: { replace: (word: string, by: string) => void }): JSX.Element | null {
   const { unknown, cut } = reading.value;
   if (unknown.length === 0 && !cut) return null;
   return (
@@ -125,10 +141,20 @@ function Notes(): JSX.Element | null {
       {unknown.length > 0 && (
         <p class="note">
           Not in the model’s vocabulary:{' '}
-          {unknown.map((word, i) => (
+          {unknown.map(({ word, nearest }, i) => (
             <>
               {i > 0 && ', '}
               <mark>{word}</mark>
+              {nearest && (
+                <>
+                  {' '}
+                  (
+                  <button type="button" class="chip inline" onClick={() => replace(word, nearest)}>
+                    {nearest}
+                  </button>
+                  ?)
+                </>
+              )}
             </>
           ))}
           . It may guess, or leave {unknown.length > 1 ? 'them' : 'it'} out.
@@ -141,6 +167,43 @@ function Notes(): JSX.Element | null {
       )}
     </>
   );
+}
+
+/** What the model can be asked for, by kind, where it says so. */
+function Suggestions({ add }: { add: (kind: string, word: string) => void }): JSX.Element | null {
+  const kinds = Object.entries(facts.value.suggestions).filter(([, words]) => words.length > 0);
+  if (kinds.length === 0) return null;
+  return (
+    <details class="suggestions">
+      <summary>
+        <span>Words it knows well</span>
+        <Icon name="chevron" />
+      </summary>
+      <dl>
+        {kinds.map(([kind, words]) => (
+          <div key={kind}>
+            <dt>{kind.charAt(0).toUpperCase() + kind.slice(1)}</dt>
+            <dd>
+              {words.map((word) => (
+                <button key={word} type="button" class="chip" onClick={() => add(kind, word)}>
+                  {word}
+                </button>
+              ))}
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
+function appendWord(prompt: string, kind: string, word: string): string {
+  if (!prompt.trim()) return word;
+  return `${prompt.trimEnd()}${kind === 'styles' ? ',' : ''} ${word}`;
+}
+
+function replaceWord(prompt: string, word: string, by: string): string {
+  return prompt.replaceAll(word, by);
 }
 
 function examples(): readonly string[] {

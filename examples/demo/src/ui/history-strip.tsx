@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { announce } from '../state/announce.ts';
 import { forget, history } from '../state/history.ts';
 import { altText } from '../state/plate.ts';
-import { plates, run, showPlate } from '../state/run.ts';
+import { plates, showPlate } from '../state/queue.ts';
 
 const asking = signal(false);
 
@@ -14,7 +14,7 @@ export function HistoryStrip(): JSX.Element | null {
   const shown = new Set(plates.value.map(({ id }) => id));
   return (
     <section class="history" aria-labelledby="history-title">
-      <div class="history-head">
+      <div class="section-head">
         <h2 id="history-title">History</h2>
         <p class="hint">
           {kept.length === 1 ? 'One picture' : `${kept.length} pictures`}, kept in this browser
@@ -43,7 +43,6 @@ export function HistoryStrip(): JSX.Element | null {
           <li key={plate.id}>
             <button
               type="button"
-              disabled={run.value !== undefined}
               aria-current={shown.has(plate.id)}
               title={plate.settings.prompt}
               onClick={() => {

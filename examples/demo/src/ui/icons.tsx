@@ -12,6 +12,8 @@ const paths = {
   close: 'M6 6l12 12M18 6 6 18',
   stop: 'M7 7h10v10H7z',
   chevron: 'm6 9 6 6 6-6',
+  up: 'm6 15 6-6 6 6',
+  dice: 'M4 4h16v16H4zM8 8h.8M15.2 8h.8M11.6 12h.8M8 16h.8M15.2 16h.8',
   folder: 'M3 6h6l2 3h10v10H3z',
 } as const;
 

@@ -5,7 +5,7 @@ import { bundledModel } from 'virtual:bundled-model';
 import { bundled, choiceOfUrl, type ModelChoice } from '../models/choice.ts';
 import { choiceOfInput } from '../models/dropped-files.ts';
 import { choice, chooseModel, facts, modelState, nameOf } from '../state/model.ts';
-import { trouble } from '../state/run.ts';
+import { stopAll, trouble } from '../state/queue.ts';
 import { Dialog } from './dialog.tsx';
 import { duration, megabytes } from './format.ts';
 import { Icon } from './icons.tsx';
@@ -19,6 +19,7 @@ export function takeModel(next: ModelChoice): void {
   trouble.value = undefined;
   refused.value = '';
   modelOpen.value = false;
+  stopAll();
   chooseModel(next);
 }
 
@@ -72,8 +73,8 @@ function FolderInput(): JSX.Element {
     <section>
       <h3>Your own</h3>
       <p>
-        A Stable Diffusion 1.x, 2.x or Turbo folder in the diffusers ONNX layout. Drop it anywhere on this
-        page, or
+        A model folder in the diffusers ONNX layout: Stable Diffusion 1.x, 2.x, Turbo, XL or 3, FLUX and their
+        kin. Drop it anywhere on this page, or
       </p>
       <button type="button" class="quiet outlined" onClick={() => input.current?.click()}>
         <Icon name="folder" /> Choose a folder

@@ -4,8 +4,8 @@ import { announce } from '../state/announce.ts';
 import { forget, history } from '../state/history.ts';
 import { choice, chooseModel } from '../state/model.ts';
 import { choiceOfUrl } from '../models/choice.ts';
-import { fileName, type Plate } from '../state/plate.ts';
-import { develop, linkTo, plates, selected } from '../state/run.ts';
+import { fileName, linkTo, type Plate } from '../state/plate.ts';
+import { develop, plates, selected, stopAll } from '../state/queue.ts';
 import { fillForm, form } from '../state/settings.ts';
 import { Icon } from './icons.tsx';
 import { samplerLabel } from './format.ts';
@@ -106,9 +106,10 @@ function replay(plate: Plate): void {
   fillForm({ ...plate.settings, seed: plate.seed });
   const wanted = plate.modelUrl === undefined ? undefined : choiceOfUrl(plate.modelUrl);
   if (wanted?.kind === 'url' && !(choice.value.kind === 'url' && choice.value.url === wanted.url)) {
+    stopAll();
     chooseModel(wanted);
   }
-  void develop();
+  develop();
 }
 
 function remove(plate: Plate): void {

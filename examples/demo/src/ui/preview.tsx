@@ -1,13 +1,12 @@
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
-import { preview } from '../state/run.ts';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 /** The picture so far, where the runtime sends it while denoising. */
-export function Preview(): JSX.Element | null {
+export function Preview({ image }: { image: ImageBitmap | undefined }): JSX.Element | null {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const image = preview.value;
-  useEffect(() => {
-    if (!image || !canvas.current) return;
+  useLayoutEffect(() => {
+    // A closed bitmap has no width: the next one is on its way.
+    if (!image?.width || !canvas.current) return;
     canvas.current.width = image.width;
     canvas.current.height = image.height;
     canvas.current.getContext('2d')?.drawImage(image, 0, 0);

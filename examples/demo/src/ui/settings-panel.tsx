@@ -1,6 +1,6 @@
 import type { Signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { facts } from '../state/model.ts';
+import { facts, samplers } from '../state/model.ts';
 import { form, isCustom, resetSettings, settings } from '../state/settings.ts';
 import { samplerLabel } from './format.ts';
 import { Icon } from './icons.tsx';
@@ -9,7 +9,7 @@ const MAX_SEED = Number.MAX_SAFE_INTEGER;
 
 /** Everything beside the prompt. Closed to begin with: the model's own settings are good ones. */
 export function SettingsPanel(): JSX.Element {
-  const { defaults, ownSampler, samplers } = facts.value;
+  const { defaults, ownSampler } = facts.value;
   const { steps, guidanceScale, sampler } = settings.value;
   const guided = guidanceScale > 1;
   return (
@@ -61,7 +61,7 @@ export function SettingsPanel(): JSX.Element {
             onChange={(event) => (form.sampler.value = event.currentTarget.value)}
           >
             <option value="">{ownSampler ? `The model’s own (${ownSampler})` : 'The model’s own'}</option>
-            {samplers.map((name) => (
+            {[...new Set([...(samplers.value ?? []), ...(sampler ? [sampler] : [])])].map((name) => (
               <option key={name} value={name}>
                 {samplerLabel(name)}
               </option>

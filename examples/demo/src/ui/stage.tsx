@@ -1,9 +1,10 @@
 import type { JSX } from 'preact';
 import { choice, facts, modelState } from '../state/model.ts';
 import { altText, type Plate } from '../state/plate.ts';
-import { plates, run, selected, trouble } from '../state/run.ts';
+import { current, plates, selected, trouble, type Job } from '../state/queue.ts';
 import { form, settings } from '../state/settings.ts';
 import { Coat } from './coat.tsx';
+import { exposureOf } from './job-words.ts';
 import { PlateCaption } from './plate-caption.tsx';
 import { Preview } from './preview.tsx';
 import { RunProgress, LoadNote } from './run-progress.tsx';
@@ -11,14 +12,14 @@ import { TroubleNote } from './trouble-note.tsx';
 
 /** Where pictures appear: the mount, what is under it, and what went wrong. */
 export function Stage(): JSX.Element {
-  const current = run.value;
+  const job = current.value;
   const shown = plates.value;
   const failed = trouble.value ?? (modelState.value.is === 'failed' ? modelState.value.trouble : undefined);
   const plate = shown.find(({ id }) => id === selected.value);
-  const [width, height] = frameSize(plate);
-  const slots = current ? current.pictures : Math.max(1, shown.length);
+  const [width, height] = frameSize(job, plate);
+  const slots = job ? job.pictures : Math.max(1, shown.length);
   return (
-    <section class="stage" aria-label="Picture" aria-busy={current !== undefined}>
+    <section class="stage" aria-label="Picture" aria-busy={job !== undefined}>
       {failed && <TroubleNote trouble={failed} />}
       {facts.value.randomWeights && choice.value.kind === 'bundled' && (
         <p class="stand-in">
@@ -32,40 +33,40 @@ export function Stage(): JSX.Element {
             <Slot
               key={shown[index]?.id ?? `slot-${index}`}
               index={index}
+              job={job}
               plate={shown[index]}
               many={slots > 1}
             />
           ))}
         </div>
-        {!current && plate && <PlateCaption plate={plate} />}
-        {current && <RunProgress run={current} />}
-        {!current && !plate && <LoadNote />}
+        {!job && plate && <PlateCaption plate={plate} />}
+        {job && <RunProgress job={job} />}
+        {!job && !plate && <LoadNote />}
       </figure>
     </section>
   );
 }
 
 /** The stage keeps the shape of what it shows, or will show. */
-function frameSize(plate: Plate | undefined): [number, number] {
-  const { width, height } = run.value?.settings ?? plate?.settings ?? settings.value;
+function frameSize(job: Job | undefined, plate: Plate | undefined): [number, number] {
+  const { width, height } = job?.settings ?? plate?.settings ?? settings.value;
   return [width, height];
 }
 
 interface SlotProps {
   index: number;
+  job: Job | undefined;
   plate: Plate | undefined;
   many: boolean;
 }
 
-function Slot({ index, plate, many }: SlotProps): JSX.Element {
-  const current = run.value;
+function Slot({ index, job, plate, many }: SlotProps): JSX.Element {
   if (!plate) {
-    const isNext = current ? current.picture === index + 1 : false;
     return (
       <div class="plate" key="latent">
-        <Coat exposure={isNext ? exposure() : 0} />
-        {isNext && <Preview />}
-        {!current && <p class="invitation">{form.prompt.value.trim() || 'Nothing exposed yet'}</p>}
+        <Coat exposure={job ? exposureOf(job) : 0} />
+        {index === 0 && <Preview image={job?.preview} />}
+        {!job && <p class="invitation">{form.prompt.value.trim() || 'Nothing exposed yet'}</p>}
       </div>
     );
   }
@@ -84,21 +85,4 @@ function Slot({ index, plate, many }: SlotProps): JSX.Element {
       {picture}
     </button>
   );
-}
-
-/** How much of the picture that is being made is there, 0 to 1. */
-function exposure(): number {
-  const progress = run.value?.progress;
-  if (!progress) return 0;
-  switch (progress.stage) {
-    case 'queued':
-    case 'restarted':
-      return 0;
-    case 'encode':
-      return 0.08;
-    case 'denoise':
-      return 0.1 + (0.8 * progress.step) / Math.max(1, progress.steps);
-    case 'decode':
-      return 0.95;
-  }
 }

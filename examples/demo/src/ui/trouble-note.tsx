@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { bundled } from '../models/choice.ts';
 import { choice, ensureLoaded, modelState } from '../state/model.ts';
-import { develop, trouble as runTrouble } from '../state/run.ts';
+import { develop, trouble as runTrouble } from '../state/queue.ts';
 import { resetSettings, settings } from '../state/settings.ts';
 import type { Trouble } from '../trouble.ts';
 import { modelOpen, takeModel } from './model-dialog.tsx';
@@ -60,7 +60,7 @@ export function TroubleNote({ trouble }: { trouble: Trouble }): JSX.Element {
 function tryAgain(): void {
   const hadRun = runTrouble.value !== undefined;
   runTrouble.value = undefined;
-  if (hadRun && settings.value.prompt) void develop();
+  if (hadRun && settings.value.prompt) develop();
   else if (modelState.value.is !== 'ready') ensureLoaded().catch(() => {});
   focusPrompt();
 }
