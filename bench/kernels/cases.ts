@@ -14,6 +14,15 @@ export type KernelCase =
       upsample?: number;
     }
   | {
+      kind: 'group-norm';
+      name: string;
+      batch?: number;
+      height: number;
+      width: number;
+      channels: number;
+      groups?: number;
+    }
+  | {
       kind: 'attention';
       name: string;
       batch?: number;
@@ -40,6 +49,14 @@ const conv = (
   extra: { kernel?: number; stride?: number; upsample?: number; batch?: number } = {},
 ): KernelCase => ({ kind: 'conv', name, height: size, width: size, channels, outputs, ...extra });
 
+const groupNorm = (name: string, size: number, channels: number): KernelCase => ({
+  kind: 'group-norm',
+  name,
+  height: size,
+  width: size,
+  channels,
+});
+
 const attention = (
   name: string,
   heads: number,
@@ -60,6 +77,7 @@ export const correctnessCases: readonly KernelCase[] = [
   conv('upsampled conv', 16, 64, 64, { upsample: 2 }),
   conv('conv of 4 channels', 32, 4, 64),
   conv('conv to 3 channels', 32, 64, 3),
+  groupNorm('odd group norm', 13, 96),
   attention('odd attention', 3, 77, 90, 36),
   attention('causal attention', 4, 200, 200, 64, { causal: true }),
   attention('attention of 512', 1, 300, 300, 512),
@@ -89,12 +107,20 @@ export const speedCases: readonly KernelCase[] = [
   conv('conv 2560 to 1280 16x16', 16, 2560, 1280),
   conv('conv 320 64x64 stride 2', 64, 320, 320, { stride: 2 }),
   conv('conv 640 32x32 upsampled', 32, 640, 640, { upsample: 2 }),
+  conv('conv 1280 8x8 of 2560', 8, 2560, 1280),
+  conv('conv 1x1 640 32x32', 32, 640, 640, { kernel: 1 }),
   conv('conv in 64x64', 64, 4, 320),
   conv('conv out 64x64', 64, 320, 4),
   conv('VAE conv 512 64x64', 64, 512, 512),
   conv('VAE conv 512 256x256', 256, 512, 512),
   conv('VAE conv 128 512x512', 512, 128, 128),
   conv('VAE conv out 512x512', 512, 128, 3),
+  groupNorm('group norm 320 64x64', 64, 320),
+  groupNorm('group norm 960 64x64', 64, 960),
+  groupNorm('group norm 640 32x32', 32, 640),
+  groupNorm('group norm 1280 16x16', 16, 1280),
+  groupNorm('group norm 1280 8x8', 8, 1280),
+  groupNorm('VAE group norm 512 256x256', 256, 512),
   attention('SD 1.5 self 64x64', 8, 4096, 4096, 40),
   attention('SD 1.5 self 32x32', 8, 1024, 1024, 80),
   attention('SD 1.5 self 16x16', 8, 256, 256, 160),
@@ -104,5 +130,6 @@ export const speedCases: readonly KernelCase[] = [
   attention('SD 1.5 cross', 8, 4096, 77, 40),
   attention('SDXL cross', 10, 4096, 77, 64),
   attention('CLIP', 12, 77, 77, 64, { causal: true }),
-  attention('VAE self', 1, 4096, 4096, 512),
+  attention('VAE self 64x64', 1, 4096, 4096, 512),
+  attention('VAE self 128x128', 1, 16384, 16384, 512),
 ];

@@ -8,6 +8,7 @@ export interface KernelRow {
   /** Time of one call in µs; absent where only correctness was looked at. */
   microseconds?: number;
   teraflops?: number;
+  gigabytes?: number;
   /** ‖difference‖ / ‖reference‖ against the simplest kernel in f32. */
   relativeL2: number;
   error?: string;
@@ -17,13 +18,16 @@ export interface KernelBenchOptions {
   precision: Precision;
   /** Time too, not only compare. */
   time: boolean;
-  /** Every variant, not only the one that the rules choose. */
-  all: boolean;
 }
 
 /** What the page offers to the command. */
 export interface KernelBenchPage {
   adapter(): Promise<{ name: string; capabilities: string; precision: Precision }>;
   warmUp(): Promise<void>;
-  run(item: KernelCase, options: KernelBenchOptions): Promise<KernelRow[]>;
+  /**
+   * Names of the ways to run a case: `rule`, what the cost rules choose, and those that match a pattern.
+   */
+  variants(item: KernelCase, precision: Precision, pattern: string | undefined): Promise<string[]>;
+  /** Runs some of them, compiled at once. */
+  run(item: KernelCase, names: readonly string[], options: KernelBenchOptions): Promise<KernelRow[]>;
 }

@@ -5,6 +5,9 @@ import { toFloat16Array } from '../../../packages/core/src/tensor/float16.ts';
 import { sizeOf, type Shape } from '../../../packages/core/src/tensor/shape.ts';
 import type { KernelCase } from '../cases.ts';
 
+/** Bytes that no GPU's caches hold. */
+const CACHES = 160e6;
+
 type FloatType = 'float32' | 'float16';
 
 export interface BenchGraph {
@@ -17,30 +20,45 @@ export interface BenchGraph {
 export function graphOf(item: KernelCase, dtype: FloatType, calls: number): BenchGraph {
   const builder = new Builder(dtype);
   const call = build(item, builder);
-  for (let i = 0; i < calls; i++) builder.graph.outputs.push(call());
+  for (let i = 0; i < calls; i++) builder.graph.outputs.push(call(i));
   return builder;
 }
 
-function build(item: KernelCase, g: Builder): () => Value {
+function build(item: KernelCase, g: Builder): (call: number) => Value {
   switch (item.kind) {
     case 'gemm': {
       const width = item.columns * (item.gated ? 2 : 1);
       const x = g.input('x', [item.rows, item.depth]);
-      const w = g.weight('w', [item.depth, width], 1 / Math.sqrt(item.depth));
       const bias = g.weight('b', [width], 1);
-      return item.gated
-        ? () => g.node('GatedMatMul', [x, w, bias], { activation: 'gelu' }, OWN_DOMAIN)
-        : () => g.node('Gemm', [x, w, bias], {});
+      return (call) => {
+        const w = g.weight('w', [item.depth, width], 1 / Math.sqrt(item.depth), call);
+        return item.gated
+          ? g.node('GatedMatMul', [x, w, bias], { activation: 'gelu' }, OWN_DOMAIN)
+          : g.node('Gemm', [x, w, bias], {});
+      };
     }
     case 'conv': {
       const { height, width, channels, outputs, kernel = 3, stride = 1, upsample = 1, batch = 1 } = item;
       const image = g.input('x', [batch, height, width, channels]);
       const x = g.node('Transpose', [image], { perm: [0, 3, 1, 2] });
-      const w = g.weight('w', [outputs, channels, kernel, kernel], 1 / (kernel * Math.sqrt(channels)));
       const b = g.weight('b', [outputs], 1);
       const pad = (kernel - 1) / 2;
       const attributes = { pads: [pad, pad, pad, pad], strides: [stride, stride], upsample };
-      return () => g.node('Transpose', [g.node('Conv', [x, w, b], attributes)], { perm: [0, 2, 3, 1] });
+      return (call) => {
+        const shape = [outputs, channels, kernel, kernel];
+        const w = g.weight('w', shape, 1 / (kernel * Math.sqrt(channels)), call);
+        return g.node('Transpose', [g.node('Conv', [x, w, b], attributes)], { perm: [0, 2, 3, 1] });
+      };
+    }
+    case 'group-norm': {
+      const { height, width, channels, groups = 32, batch = 1 } = item;
+      const image = g.input('x', [batch, height, width, channels]);
+      const x = g.node('Transpose', [image], { perm: [0, 3, 1, 2] });
+      const affine = [g.weight('scale', [channels], 1), g.weight('bias', [channels], 1)];
+      return () =>
+        g.node('Transpose', [g.node('GroupNorm', [x, ...affine], { groups }, OWN_DOMAIN)], {
+          perm: [0, 2, 3, 1],
+        });
     }
     case 'attention': {
       const { batch = 1, heads, queries, keys, size, causal = false } = item;
@@ -60,6 +78,7 @@ class Builder implements BenchGraph {
   readonly graph: Graph = { inputs: [], outputs: [], nodes: [] };
   readonly contents = new Map<string, Float32Array | Uint16Array>();
   readonly #dtype: FloatType;
+  readonly #weights = new Map<string, Float32Array | Uint16Array>();
 
   constructor(dtype: FloatType) {
     this.#dtype = dtype;
@@ -72,17 +91,22 @@ class Builder implements BenchGraph {
     return value;
   }
 
-  weight(name: string, shape: Shape, scale: number): Value {
-    const data = this.#random(name, shape, scale);
+  /**
+   * @param call weights of so many calls are told apart that no cache holds them all, as in a network
+   */
+  weight(name: string, shape: Shape, scale: number, call = 0): Value {
+    const copy = call % Math.ceil(CACHES / (2 * sizeOf(shape)));
+    const data = this.#weights.get(name) ?? this.#random(name, shape, scale);
+    this.#weights.set(name, data);
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, 0, data.byteLength);
     // Named by its contents' size: weights are shared by name.
     const ref = {
-      name: `${name}${shape.join('x')}`,
+      name: `${name}${shape.join('x')}_${copy}`,
       dtype: this.#dtype,
       dims: [...shape],
       data: { kind: 'inline' as const, bytes },
     };
-    return { name, dtype: this.#dtype, shape, origin: { kind: 'weight', ref } };
+    return { name: ref.name, dtype: this.#dtype, shape, origin: { kind: 'weight', ref } };
   }
 
   node(

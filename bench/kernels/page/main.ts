@@ -1,15 +1,21 @@
 import { Engine, type Precision } from '@calotype/core';
+import { Profiler } from '../../../packages/core/src/gpu/profiler.ts';
 import { Program } from '../../../packages/core/src/gpu/program.ts';
 import { ResidentWeights } from '../../../packages/core/src/gpu/resident-weights.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
 import { planGraph } from '../../../packages/core/src/plan/plan-graph.ts';
-import type { Plan } from '../../../packages/core/src/plan/plan.ts';
+import type { Dispatch, Plan } from '../../../packages/core/src/plan/plan.ts';
 import { sizeOf } from '../../../packages/core/src/tensor/shape.ts';
 import { fromFloat16Array } from '../../../packages/core/src/tensor/float16.ts';
 import type { KernelCase } from '../cases.ts';
 import type { KernelBenchOptions, KernelBenchPage, KernelRow } from '../types.ts';
 import { graphOf } from './graph.ts';
 import { referenceTuning, variantsOf, type Variant } from './variants.ts';
+
+/** Calls in a run: enough that weights of all of them exceed the caches. */
+const CALLS = 12;
+/** Runs, of which the first only warms up. */
+const RUNS = 3;
 
 declare global {
   var calotypeKernels: KernelBenchPage;
@@ -32,41 +38,92 @@ globalThis.calotypeKernels = {
     // Clocks ramp up for about a second.
     const started = performance.now();
     const item: KernelCase = { kind: 'gemm', name: 'warm-up', rows: 2048, columns: 2048, depth: 2048 };
-    while (performance.now() - started < 1500) await run(item, { precision: 'f32', time: true, all: false });
+    while (performance.now() - started < 1500) await run(item, ['rule'], { precision: 'f32', time: true });
+  },
+  async variants(item, precision, pattern) {
+    const { capabilities } = await engineFor(precision);
+    return variantsOf(capabilities, precision, item, pattern).map(({ name }) => name);
   },
   run,
 };
 
-async function run(item: KernelCase, options: KernelBenchOptions): Promise<KernelRow[]> {
+/** What the case that was run last should give. */
+let reference: { item: string; precision: Precision; expected: Float32Array } | undefined;
+
+async function run(
+  item: KernelCase,
+  names: readonly string[],
+  options: KernelBenchOptions,
+): Promise<KernelRow[]> {
   const { precision } = options;
   const engine = await engineFor(precision);
-  const expected = await resultOf(item, precision, engine, 'f32', referenceTuning);
-  const rows: KernelRow[] = [];
-  for (const variant of variantsOf(engine.capabilities, precision, item, options.all)) {
-    rows.push(await measure(item, variant, engine, options, expected));
+  if (reference?.item !== item.name || reference.precision !== precision) {
+    reference = { item: item.name, precision, expected: await expectedOf(item, precision) };
   }
+  const { expected } = reference;
+  const weights = new ResidentWeights(engine);
+  const variants = variantsOf(engine.capabilities, precision, item, '').filter(({ name }) =>
+    names.includes(name),
+  );
+  // All at once: browsers compile in parallel.
+  const prepared = await Promise.all(
+    variants.map((variant) =>
+      prepare(item, precision, engine, precision, variant.tuning, options.time ? CALLS : 1, weights).catch(
+        (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+      ),
+    ),
+  );
+  const rows: KernelRow[] = [];
+  for (const [i, each] of prepared.entries())
+    rows.push(await measure(variants[i]!, each, engine, options, expected));
+  for (const each of prepared) if (!(each instanceof Error)) each.release();
   return rows;
 }
 
+/** Result of the simplest kernels in f32. */
+async function expectedOf(item: KernelCase, stored: Precision): Promise<Float32Array> {
+  const engine = await engineFor('f32');
+  const prepared = await prepare(
+    item,
+    stored,
+    engine,
+    'f32',
+    referenceTuning,
+    1,
+    new ResidentWeights(engine),
+  );
+  try {
+    await prepared.program.run(prepared.external);
+    return await read(prepared, engine);
+  } finally {
+    prepared.release();
+  }
+}
+
 async function measure(
-  item: KernelCase,
   variant: Variant,
+  prepared: Prepared | Error,
   engine: Engine,
   options: KernelBenchOptions,
-  expected: Result,
+  expected: Float32Array,
 ): Promise<KernelRow> {
-  const { precision } = options;
   try {
-    const actual = await resultOf(item, precision, engine, precision, variant.tuning);
-    const relativeL2 = difference(actual.data, expected.data);
-    const row: KernelRow = { variant: `${variant.name} ${actual.kernels}`, relativeL2 };
+    if (prepared instanceof Error) throw prepared;
+    await prepared.program.run(prepared.external);
+    const relativeL2 = difference(await read(prepared, engine), expected);
+    const first = callsOf(prepared.plan)[0]!;
+    const kernels = first.map((step) => `${step.kernel.name}[${step.grid[0] * step.grid[1]}]`).join(' + ');
+    const row: KernelRow = { variant: `${variant.name} ${kernels}`, relativeL2 };
     if (!options.time) return row;
-    // One call cannot be told from the overhead of a run; many in one run can.
-    const few = await timeOf(item, precision, engine, variant.tuning, 1);
-    const repeats = Math.max(2, Math.min(40, Math.round(20 / few)));
-    const many = await timeOf(item, precision, engine, variant.tuning, 1 + repeats);
-    const milliseconds = (many - few) / repeats;
-    return { ...row, microseconds: milliseconds * 1000, teraflops: actual.flops / milliseconds / 1e9 };
+    const microseconds = await timeOf(prepared, engine);
+    const flops = first.reduce((sum, step) => sum + step.work.flops, 0);
+    const bytes = first.reduce((sum, step) => sum + step.work.bytes, 0);
+    return {
+      ...row,
+      microseconds,
+      teraflops: flops / microseconds / 1e6,
+      gigabytes: bytes / microseconds / 1e3,
+    };
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     return { variant: variant.name, relativeL2: NaN, error: text.slice(0, 600) };
@@ -87,10 +144,11 @@ async function prepare(
   precision: Precision,
   tuning: KernelTuning,
   calls: number,
+  weights: ResidentWeights,
 ): Promise<Prepared> {
   const { graph, contents } = graphOf(item, stored === 'f32' ? 'float32' : 'float16', calls);
   const plan = planGraph(graph, { capabilities: engine.capabilities, precision, tuning });
-  const program = await Program.prepare(engine, plan, new ResidentWeights(engine));
+  const program = await Program.prepare(engine, plan, weights);
   const external = new Map<number, GPUBuffer>();
   const acquire = (buffer: number, label: string): GPUBuffer => {
     const made = engine.buffers.acquire(plan.buffers[buffer]!.bytes, label);
@@ -116,76 +174,42 @@ async function prepare(
   };
 }
 
-interface Result {
-  data: Float32Array;
-  kernels: string;
-  flops: number;
-}
-
-async function resultOf(
-  item: KernelCase,
-  stored: Precision,
-  engine: Engine,
-  precision: Precision,
-  tuning: KernelTuning,
-): Promise<Result> {
-  const prepared = await prepare(item, stored, engine, precision, tuning, 1);
-  try {
-    await prepared.program.run(prepared.external);
-    const [view] = [...prepared.plan.outputs.values()];
-    const elements = sizeOf(view!.shape);
-    const bytes = Math.ceil((elements * (view!.storage === 'f16' ? 2 : 4)) / 4) * 4;
-    const staging = engine.device.createBuffer({
-      size: bytes,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-    const encoder = engine.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(prepared.external.get(view!.buffer)!, 0, staging, 0, bytes);
-    engine.device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    const copy = staging.getMappedRange().slice(0);
-    staging.destroy();
-    const data =
-      view!.storage === 'f16'
-        ? fromFloat16Array(new Uint16Array(copy, 0, elements))
-        : new Float32Array(copy, 0, elements);
-    const steps = prepared.plan.steps.flatMap((step) =>
-      step.kind === 'dispatch' && step.phase === 'run' ? [step] : [],
-    );
-    return {
-      data,
-      kernels: steps.map((step) => `${step.kernel.name}[${step.grid.join('x')}]`).join(' + '),
-      flops: steps.reduce((sum, step) => sum + step.work.flops, 0),
-    };
-  } finally {
-    prepared.release();
+/** Dispatches of each call. */
+function callsOf(plan: Plan): Dispatch[][] {
+  const calls = new Map<string, Dispatch[]>();
+  for (const step of plan.steps) {
+    if (step.kind !== 'dispatch' || step.phase !== 'run') continue;
+    calls.set(step.label, [...(calls.get(step.label) ?? []), step]);
   }
+  return [...calls.values()];
 }
 
-/** Milliseconds of a run with so many calls: best of several. */
-async function timeOf(
-  item: KernelCase,
-  precision: Precision,
-  engine: Engine,
-  tuning: KernelTuning,
-  calls: number,
-): Promise<number> {
-  const prepared = await prepare(item, precision, engine, precision, tuning, calls);
-  try {
-    const { queue } = engine.device;
-    await prepared.program.run(prepared.external);
-    await queue.onSubmittedWorkDone();
-    let best = Infinity;
-    for (let i = 0; i < 5; i++) {
-      const started = performance.now();
-      await prepared.program.run(prepared.external);
-      await queue.onSubmittedWorkDone();
-      best = Math.min(best, performance.now() - started);
+/** The last call's result. */
+async function read(prepared: Prepared, engine: Engine): Promise<Float32Array> {
+  const view = [...prepared.plan.outputs.values()].at(-1)!;
+  const elements = sizeOf(view.shape);
+  const bytes = Math.ceil((elements * (view.storage === 'f16' ? 2 : 4)) / 4) * 4;
+  const found = await engine.readBack.read(prepared.external.get(view.buffer)!, bytes);
+  return view.storage === 'f16'
+    ? fromFloat16Array(new Uint16Array(found.buffer, 0, elements))
+    : new Float32Array(found.buffer, 0, elements);
+}
+
+/** GPU time of one call, its dispatches after each other: median of all calls in some runs. */
+async function timeOf({ plan, program, external }: Prepared, engine: Engine): Promise<number> {
+  const labels = callsOf(plan).map(([step]) => step!.label);
+  const times: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    const profiler = new Profiler(engine);
+    await program.run(external, { profiler });
+    const dispatches = await profiler.results();
+    const call = new Map(labels.map((label) => [label, 0]));
+    for (const { label, microseconds } of dispatches) {
+      if (call.has(label)) call.set(label, call.get(label)! + microseconds);
     }
-    return best;
-  } finally {
-    prepared.release();
+    if (run > 0) times.push(...call.values());
   }
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
 function difference(actual: Float32Array, expected: Float32Array): number {

@@ -1,8 +1,15 @@
 import type { Capabilities, Precision } from '../../../packages/core/src/plan/capabilities.ts';
+import { matrixAttentionBytes } from '../../../packages/core/src/kernels/attention/matrix.ts';
 import type { AttentionChoice } from '../../../packages/core/src/kernels/attention/choose.ts';
-import { hasMatrices, matrixTiles } from '../../../packages/core/src/kernels/gemm/choose-matrix.ts';
+import {
+  hasMatrices,
+  matrixTile,
+  matrixTiles,
+} from '../../../packages/core/src/kernels/gemm/choose-matrix.ts';
 import { fmaTiles } from '../../../packages/core/src/kernels/gemm/choose-fma.ts';
+import type { FmaTile } from '../../../packages/core/src/kernels/gemm/fma.ts';
 import { type GemmChoice } from '../../../packages/core/src/kernels/gemm/choose.ts';
+import type { MatrixTile } from '../../../packages/core/src/kernels/gemm/matrix-layout.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
 import type { KernelCase } from '../cases.ts';
 
@@ -34,29 +41,68 @@ export function variantsOf(
   capabilities: Capabilities,
   precision: Precision,
   item: KernelCase,
-  all: boolean,
+  pattern: string | undefined,
 ): Variant[] {
   const rule: Variant = { name: 'rule', tuning: {} };
-  if (!all) return [rule];
-  return [
-    rule,
-    ...(item.kind === 'attention'
+  if (pattern === undefined) return [rule];
+  const others =
+    item.kind === 'attention'
       ? attentionVariants(capabilities, precision, item.size)
-      : gemmVariants(capabilities, precision)),
-  ];
+      : item.kind === 'group-norm'
+        ? []
+        : gemmVariants(capabilities, precision, item);
+  return [rule, ...others.filter(({ name }) => new RegExp(pattern).test(name))];
 }
 
-function gemmVariants(capabilities: Capabilities, precision: Precision): Variant[] {
+type ProductCase = Extract<KernelCase, { kind: 'gemm' | 'conv' }>;
+
+function sizesOf(item: ProductCase): { rows: number; columns: number; depth: number } {
+  if (item.kind === 'gemm') return { ...item, columns: item.columns * (item.gated ? 2 : 1) };
+  const { height, width, channels, outputs, kernel = 3, stride = 1, upsample = 1, batch = 1 } = item;
+  const scale = upsample / stride;
+  return { rows: batch * height * width * scale ** 2, columns: outputs, depth: channels * kernel ** 2 };
+}
+
+/** Tiles that lost, or that the rules do not know yet. */
+const otherTiles: Record<string, MatrixTile> = {
+  '64x160x32': matrixTile(64, 160, 32, 32, 80, 'kn'),
+  '64x128x32': matrixTile(64, 128, 32, 32, 64, 'kn'),
+  '64x64x32': matrixTile(64, 64, 32, 32, 32, 'kn'),
+  '128x64x32': matrixTile(128, 64, 32, 64, 32, 'kn'),
+  '128x64x64': matrixTile(128, 64, 64, 64, 32, 'nk'),
+  '128x160x64-8': matrixTile(128, 160, 64, 32, 80, 'nk'),
+  '128x128x64-8': matrixTile(128, 128, 64, 32, 64, 'nk'),
+  '128x160x32-8': matrixTile(128, 160, 32, 32, 80, 'kn'),
+  '128x128x32-8': matrixTile(128, 128, 32, 32, 64, 'kn'),
+  '64x64x64-kn': matrixTile(64, 64, 64, 32, 32, 'kn'),
+  '32x64x64': matrixTile(32, 64, 64, 16, 32, 'nk'),
+  '64x160x64-8': matrixTile(64, 160, 64, 16, 80, 'nk'),
+  '64x128x64-8': matrixTile(64, 128, 64, 32, 32, 'nk'),
+  '64x64x64-8': matrixTile(64, 64, 64, 16, 32, 'nk'),
+};
+
+function gemmVariants(capabilities: Capabilities, precision: Precision, item: ProductCase): Variant[] {
   const choices: [string, GemmChoice][] = [];
+  const { rows, columns, depth } = sizesOf(item);
+  /** Splits that leave real work to each of not many more workgroups than a large GPU holds. */
+  const splits = ({ tileRows, tileColumns, tileDepth }: FmaTile | MatrixTile, list: number[]): number[] => {
+    const tiles = Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
+    return list.filter((slices) =>
+      slices === 1
+        ? tiles >= 30
+        : tiles * slices <= 280 && tiles * slices >= 60 && depth / slices >= 2 * tileDepth,
+    );
+  };
   if (hasMatrices(capabilities, precision)) {
-    for (const [name, tile] of Object.entries(matrixTiles)) {
-      for (const slices of [1, 4]) choices.push([`${name}/${slices}`, { kind: 'matrix', tile, slices }]);
+    for (const [name, tile] of Object.entries({ ...matrixTiles, ...otherTiles })) {
+      for (const slices of splits(tile, [1, 2, 3, 4, 6, 8, 12])) {
+        choices.push([`${name}/${slices}`, { kind: 'matrix', tile, slices }]);
+      }
     }
   } else {
-    for (const name of ['large', 'medium', 'small'] as const) {
-      for (const slices of [1, 4]) {
-        choices.push([`${name}/${slices}`, { kind: 'fma', tile: fmaTiles[name], slices }]);
-      }
+    for (const [name, tile] of Object.entries(fmaTiles)) {
+      for (const slices of splits(tile, [1, 2, 4, 8]))
+        choices.push([`${name}/${slices}`, { kind: 'fma', tile, slices }]);
     }
   }
   return choices.map(([name, choice]) => ({
@@ -71,7 +117,9 @@ function attentionVariants(capabilities: Capabilities, precision: Precision, siz
   const choices: [string, AttentionChoice][] = [];
   if (hasMatrices(capabilities, precision) && size <= 160) {
     for (const subgroups of [1, 2, 4, 8, 12, 16]) {
-      for (const tileKeys of [16, 32]) {
+      for (const tileKeys of [16, 32, 64]) {
+        if (matrixAttentionBytes({ headSize: size, valueSize: size }, { subgroups, tileKeys }) > 49152)
+          continue;
         choices.push([`matrix ${subgroups}x${tileKeys}`, { kind: 'matrix', shape: { subgroups, tileKeys } }]);
       }
     }

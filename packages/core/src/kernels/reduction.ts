@@ -39,12 +39,13 @@ ${signature} {
   return r;
 }`;
   }
-  // First round: thread j < 16 of a run takes every 16th value from j on, so that neighbours read neighbours.
+  // First round: thread j < step of a run takes every step'th value from j on, so that neighbours read neighbours.
+  const step = width >= 512 ? 32 : 16;
   return `${two}
 var<workgroup> ${name}_memory: array<${type}, ${threads}>;
-var<workgroup> ${name}_second: array<${type}, ${(threads / width) * 16}>;
-fn ${name}_sixteenth(first: u32) -> ${type} {
-  ${round(`${name}_memory`, 'first', 16, width / 16)}
+var<workgroup> ${name}_second: array<${type}, ${(threads / width) * step}>;
+fn ${name}_part(first: u32) -> ${type} {
+  ${round(`${name}_memory`, 'first', step, width / step)}
   return r;
 }
 ${signature} {
@@ -52,10 +53,10 @@ ${signature} {
   ${name}_memory[thread] = v;
   workgroupBarrier();
   let own = thread % ${width}u;
-  let second = thread / ${width}u * 16u;
-  if (own < 16u) { ${name}_second[second + own] = ${name}_sixteenth(thread); }
+  let second = thread / ${width}u * ${step}u;
+  if (own < ${step}u) { ${name}_second[second + own] = ${name}_part(thread); }
   workgroupBarrier();
-  ${round(`${name}_second`, 'second', 1, 16)}
+  ${round(`${name}_second`, 'second', 1, step)}
   return r;
 }`;
 }

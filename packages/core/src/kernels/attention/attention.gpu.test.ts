@@ -6,10 +6,11 @@ import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
 import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
-import type { GemmChoice } from '../gemm/choose.ts';
 import type { AttentionChoice } from './choose.ts';
 import type { MatrixAttentionShape } from './matrix.ts';
 import type { RowsShape } from './rows.ts';
+import type { WideShape } from './wide.ts';
+import type { WideMatrixShape } from './wide-matrix.ts';
 
 const engines = new Map<Precision, Engine>();
 beforeAll(async () => {
@@ -34,10 +35,10 @@ interface Case {
   rows?: Partial<RowsShape>;
   /** On emulated subgroup matrices. */
   matrix?: MatrixAttentionShape;
-  /** By two products, so many queries at a time. */
-  scores?: number;
-  /** Those products on emulated subgroup matrices. */
-  products?: boolean;
+  /** In slices of the head, on emulated subgroup matrices. */
+  wideMatrix?: WideMatrixShape;
+  /** In slices of the head, in f32. */
+  wide?: WideShape;
   /** Later keys fit far better than the first, beyond what weights relative to those can hold. */
   rising?: boolean;
 }
@@ -122,17 +123,55 @@ const cases: Case[] = [
     rising: true,
     matrix: { subgroups: 1, tileKeys: 32 },
   },
-  { name: 'scores, some queries at a time', q: [2, 4, 21, 16], keyHeads: 2, keys: 30, scores: 8 },
-  { name: 'scores, causal', q: [1, 2, 21, 16], causal: true, scores: 8 },
   {
-    name: 'scores, masked rows',
-    q: [2, 2, 20, 16],
-    keys: 24,
-    mask: { shape: [2, 1, 20, 24], kind: 'infinite' },
-    scores: 20,
+    name: 'wide, odd sizes',
+    q: [1, 2, 33, 70],
+    keys: 39,
+    values: 50,
+    wide: { columnLanes: 16, tileKeys: 32 },
   },
-  { name: 'scores, odd values', q: [1, 2, 10, 7], keys: 13, values: 5, scores: 4 },
-  { name: 'scores on emulated matrices', q: [1, 2, 40, 32], keys: 48, scores: 24, products: true },
+  { name: 'wide, causal', q: [1, 2, 70, 48], causal: true, wide: { columnLanes: 16, tileKeys: 32 } },
+  {
+    name: 'wide, masked rows',
+    q: [2, 2, 40, 48],
+    keys: 40,
+    mask: { shape: [2, 1, 40, 40], kind: 'infinite' },
+    wide: { columnLanes: 32, tileKeys: 64 },
+  },
+  {
+    name: 'wide, rising scores',
+    q: [1, 1, 32, 48],
+    keys: 96,
+    rising: true,
+    wide: { columnLanes: 16, tileKeys: 32 },
+  },
+  {
+    name: 'wide matrices, odd sizes',
+    q: [2, 1, 37, 71],
+    keys: 39,
+    values: 50,
+    wideMatrix: { slices: 4, rows: 32, tileKeys: 32 },
+  },
+  {
+    name: 'wide matrices, causal',
+    q: [1, 1, 40, 64],
+    causal: true,
+    wideMatrix: { slices: 4, rows: 16, tileKeys: 16 },
+  },
+  {
+    name: 'wide matrices, masked rows',
+    q: [1, 1, 20, 64],
+    keys: 40,
+    mask: { shape: [20, 40], kind: 'lowest' },
+    wideMatrix: { slices: 4, rows: 16, tileKeys: 16 },
+  },
+  {
+    name: 'wide matrices, rising scores',
+    q: [1, 1, 16, 112],
+    keys: 64,
+    rising: true,
+    wideMatrix: { slices: 4, rows: 16, tileKeys: 16 },
+  },
 ];
 
 function maskData(shape: Shape, kind: 'float' | 'bool' | 'lowest' | 'infinite'): Float64Array {
@@ -176,7 +215,6 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
       precision,
       tuning: {
         attention: (_, rule) => override(rule, c),
-        gemm: (_, rule) => (c.products ? EMULATED : rule),
       },
     });
     const added = (b: number, h: number, s: number, t: number): number => {
@@ -192,7 +230,7 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   };
   const own = { domain: OWN_DOMAIN };
 
-  const fitting = cases.filter((c) => precision === 'packed-f16' || !(c.matrix ?? c.products));
+  const fitting = cases.filter((c) => precision === 'packed-f16' || !(c.matrix ?? c.wideMatrix));
   test.each(fitting)('$name', async (c) => {
     await run(c, (graph, q, k, v, mask) =>
       graph.node('Attention', [q, k, v, mask], c.causal ? { causal: 1 } : {}, own),
@@ -249,15 +287,9 @@ describe.each(['f32', 'packed-f16'] as const)('attention %s', (precision) => {
   });
 });
 
-const EMULATED: GemmChoice = {
-  kind: 'matrix',
-  tile: { tileRows: 64, tileColumns: 32, tileDepth: 32, subgroupRows: 32, subgroupColumns: 16, layout: 'kn' },
-  slices: 1,
-  emulated: true,
-};
-
-function override(rule: AttentionChoice, { rows, matrix, scores }: Case): AttentionChoice {
-  if (scores) return { kind: 'scores', shape: { rows: scores } };
+function override(rule: AttentionChoice, { rows, matrix, wide, wideMatrix }: Case): AttentionChoice {
+  if (wide) return { kind: 'wide', shape: wide };
+  if (wideMatrix) return { kind: 'wide-matrix', shape: { ...wideMatrix, emulated: true } };
   if (matrix) return { kind: 'matrix', shape: { ...matrix, emulated: true } };
   return rows && rule.kind === 'rows' ? { kind: 'rows', shape: { ...rule.shape, ...rows } } : rule;
 }

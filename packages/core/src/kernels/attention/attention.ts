@@ -5,8 +5,9 @@ import { elementwise } from '../elementwise/elementwise.ts';
 import { chooseAttention } from './choose.ts';
 import { matrixAttention } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
-import { scoresAttention } from './scores.ts';
 import { rowsKernel } from './rows.ts';
+import { wideKernel } from './wide.ts';
+import { wideMatrixAttention } from './wide-matrix.ts';
 
 /** Emits attention. Values whose size is no multiple of four go through padded memory. */
 export function attention(lowering: Lowering, problem: AttentionProblem): void {
@@ -40,8 +41,11 @@ function dispatchAttention(lowering: Lowering, problem: AttentionProblem): void 
     case 'matrix':
       lowering.dispatch(matrixAttention(problem, choice.shape));
       break;
-    case 'scores':
-      scoresAttention(lowering, problem, choice.shape);
+    case 'wide':
+      lowering.dispatch(wideKernel(problem, choice.shape));
+      break;
+    case 'wide-matrix':
+      lowering.dispatch(wideMatrixAttention(problem, choice.shape));
       break;
   }
 }

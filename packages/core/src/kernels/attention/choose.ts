@@ -2,14 +2,16 @@ import { isProcessor, type Capabilities, type Precision } from '../../plan/capab
 import { hasMatrices } from '../gemm/choose-matrix.ts';
 import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
-import { scoresShape, type ScoresShape } from './scores.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
+import { wideBytes, wideThreads, type WideShape } from './wide.ts';
+import { wideMatrixBytes, type WideMatrixShape } from './wide-matrix.ts';
 
 /** How attention is computed. */
 export type AttentionChoice =
   | { kind: 'rows'; shape: RowsShape }
   | { kind: 'matrix'; shape: MatrixAttentionShape }
-  | { kind: 'scores'; shape: ScoresShape };
+  | { kind: 'wide'; shape: WideShape }
+  | { kind: 'wide-matrix'; shape: WideMatrixShape };
 
 /** Registers that a thread may spend on queries and results; more would spill or leave too few threads. */
 const REGISTERS = 136;
@@ -22,34 +24,71 @@ export function chooseAttention(
   capabilities: Capabilities,
   precision: Precision,
 ): AttentionChoice {
-  const matrix = hasMatrices(capabilities, precision) ? matrixShape(problem, capabilities) : undefined;
-  if (matrix) return { kind: 'matrix', shape: matrix };
   const size = Math.max(problem.headSize, problem.valueSize);
+  if (hasMatrices(capabilities, precision)) {
+    const matrix = size > LARGEST_NARROW_HEAD ? undefined : matrixShape(problem, capabilities);
+    if (matrix) return { kind: 'matrix', shape: matrix };
+    const wide = size > LARGEST_NARROW_HEAD ? wideMatrixShape(problem, capabilities) : undefined;
+    if (wide) return { kind: 'wide-matrix', shape: wide };
+  }
   // Registers end there. On processors it is compile time that grows with the size.
-  if (size > (isProcessor(capabilities) ? 80 : LARGEST_FLASH_HEAD)) {
-    return { kind: 'scores', shape: scoresShape(problem, capabilities.limits.maxStorageBufferBindingSize) };
+  if (size > (isProcessor(capabilities) ? 80 : LARGEST_NARROW_HEAD)) {
+    const wide = wideShape(problem, capabilities);
+    if (wide) return { kind: 'wide', shape: wide };
   }
   return { kind: 'rows', shape: rowsShape(problem, capabilities) };
 }
 
-/** Larger heads leave no registers for the results. */
-const LARGEST_FLASH_HEAD = 160;
+/** Larger heads leave no registers for the results of whole rows. */
+const LARGEST_NARROW_HEAD = 160;
+
+/** More workgroup memory leaves room for one workgroup a multiprocessor. */
+const TWO_RESIDENT_BYTES = 24576;
+
+function wideMatrixShape(problem: AttentionProblem, { limits }: Capabilities): WideMatrixShape | undefined {
+  const size = Math.max(problem.headSize, problem.valueSize);
+  // Four subgroups at least take the softmax of 32 rows; more than 64 columns each would spill.
+  const slices = Math.max(4, Math.ceil(size / 64));
+  if (slices * 32 > Math.min(256, limits.maxComputeInvocationsPerWorkgroup)) return undefined;
+  return [32, 16]
+    .map((tileKeys) => ({ slices, rows: 32, tileKeys }))
+    .find((shape) => wideMatrixBytes(problem, shape) <= limits.maxComputeWorkgroupStorageSize);
+}
+
+function wideShape(problem: AttentionProblem, { limits }: Capabilities): WideShape | undefined {
+  const columnLanes = Math.max(8, Math.min(64, Math.ceil(problem.valueSize / 8)));
+  return [64, 32]
+    .map((tileKeys) => ({ columnLanes, tileKeys }))
+    .find(
+      (shape) =>
+        wideBytes(problem, shape) <=
+          Math.min(
+            limits.maxComputeWorkgroupStorageSize,
+            shape.tileKeys === 64 ? TWO_RESIDENT_BYTES : Infinity,
+          ) && wideThreads(shape) <= limits.maxComputeInvocationsPerWorkgroup,
+    );
+}
 
 function matrixShape(problem: AttentionProblem, { limits }: Capabilities): MatrixAttentionShape | undefined {
   const { queries, keys, heads, batch, headSize, valueSize } = problem;
   const size = Math.max(headSize, valueSize);
-  if (size > LARGEST_FLASH_HEAD || queries < 16) return undefined;
+  if (queries < 16) return undefined;
   // Text of 77 tokens: five tiles of 16 waste less than three of 32.
   const tileKeys = keys <= 128 ? 16 : 32;
   // Measured best where there is work for all: small heads want many subgroups to share a tile of keys.
   const most = tileKeys === 16 ? 8 : size <= 48 ? 16 : size <= 64 ? 4 : size <= 96 ? 8 : 12;
+  // One subgroup of 32 copies 20 groups of 16 bytes a thread for keys of 160, and as many for values: a third of the
+  // speed of two.
+  const fewest = Math.ceil((tileKeys * Math.ceil(size / 16) * 2) / 32 / 10);
   const fits = (subgroups: number): boolean =>
     matrixAttentionBytes(problem, { subgroups, tileKeys }) <= limits.maxComputeWorkgroupStorageSize &&
     subgroups * 32 <= limits.maxComputeInvocationsPerWorkgroup;
   const fills = (subgroups: number): boolean =>
     Math.ceil(queries / (subgroups * 16)) * heads * batch >= FULL_GPU;
-  const candidates = [16, 12, 8, 4, 2, 1].filter((subgroups) => subgroups <= most && fits(subgroups));
-  const subgroups = candidates.find(fills) ?? candidates.find((count) => count <= 2);
+  const candidates = [16, 12, 8, 4, 2, 1].filter(
+    (subgroups) => subgroups >= fewest && subgroups <= most && fits(subgroups),
+  );
+  const subgroups = candidates.find(fills) ?? candidates.at(-1);
   return subgroups === undefined ? undefined : { subgroups, tileKeys };
 }
 

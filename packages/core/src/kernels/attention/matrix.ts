@@ -3,7 +3,15 @@ import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
 import { attentionFlops, type AttentionProblem } from './problem.ts';
-import { halvesCode, headAddresses, maskCode, SCORE_CONSTANTS } from './shared.ts';
+import {
+  excludeKeys,
+  halvesCode,
+  headAddresses,
+  maskCode,
+  packCode,
+  RESCALE_THRESHOLD,
+  SCORE_CONSTANTS,
+} from './shared.ts';
 
 /**
  * Flash attention on subgroup matrices: every subgroup of 32 serves 16 queries of one head, whose f32 results stay in
@@ -26,9 +34,6 @@ export interface MatrixAttentionShape {
 /** Rows of a subgroup. */
 const ROWS = 16;
 
-/** A row's maximum may grow by this power of two before results are rescaled. */
-const RESCALE_THRESHOLD = 8;
-
 interface Sizes {
   /** Sizes padded to whole matrices. */
   head: number;
@@ -39,7 +44,9 @@ interface Sizes {
   scorePitch: number;
 }
 
-function sizesOf(problem: AttentionProblem, { tileKeys }: MatrixAttentionShape): Sizes {
+type HeadSizes = Pick<AttentionProblem, 'headSize' | 'valueSize'>;
+
+function sizesOf(problem: HeadSizes, { tileKeys }: MatrixAttentionShape): Sizes {
   const [head, value] = [problem.headSize, problem.valueSize].map((size) => Math.ceil(size / 16) * 16);
   return {
     head: head!,
@@ -51,7 +58,7 @@ function sizesOf(problem: AttentionProblem, { tileKeys }: MatrixAttentionShape):
   };
 }
 
-export function matrixAttentionBytes(problem: AttentionProblem, shape: MatrixAttentionShape): number {
+export function matrixAttentionBytes(problem: HeadSizes, shape: MatrixAttentionShape): number {
   const { keyPitch, valuePitch, scorePitch } = sizesOf(problem, shape);
   return (
     16 * (shape.tileKeys * (keyPitch + valuePitch) + shape.subgroups * ROWS * scorePitch) +
@@ -150,32 +157,7 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
     }`,
   );
 
-  const checks: string[] = [];
-  const limited = causal || keys % tileKeys !== 0;
-  const oneByOne = (g: number): string =>
-    each(
-      8,
-      (e) => {
-        const [name, component] = [e < 4 ? `x${g}` : `y${g}`, 'xyzw'[e % 4]!];
-        const key = `(key0 + group${g} * 8u + ${e}u)`;
-        const masked = problem.mask
-          ? `masked(${name}.${component}, b, h, min(row0 + row, params.queries - 1u), min(${key}, params.keys - 1u))`
-          : `${name}.${component}`;
-        const excluded = [
-          ...(keys % tileKeys !== 0 ? [`${key} >= params.keys`] : []),
-          ...(causal ? [`${key} > row0 + row`] : []),
-        ].join(' || ');
-        return `${name}.${component} = ${excluded ? `select(${masked}, EXCLUDED, ${excluded})` : masked};`;
-      },
-      ' ',
-    );
-  for (let g = 0; g < laneGroups; g++) {
-    if (problem.mask) checks.push(oneByOne(g));
-    else if (limited) {
-      const last = causal ? 'min(params.keys, row0 + 1u)' : 'params.keys';
-      checks.push(`if (key0 + group${g} * 8u + 8u > ${last}) { ${oneByOne(g)} }`);
-    }
-  }
+  const checks = excludeKeys(problem, tileKeys, laneGroups);
 
   /** Sends results through the slice, 16 columns at a time beside the weights. */
   const throughMemory = (
@@ -239,6 +221,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let b = workgroup / params.blocks / params.heads;
   let row0 = block * ${rowsPerWorkgroup}u + subgroup * ${ROWS}u;
   let row = lane_id & 15u;
+  let first_query = row0;
+  let query = row0 + row;
   let q_at = q_base(b, h);
   let k_at = k_base(b, h);
   let v_at = v_base(b, h);
@@ -263,7 +247,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     var x${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u]);
     var y${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u + 1u]);`,
     )}
-    ${checks.join('\n    ')}
+    ${checks}
     var pairs = max(x0, y0);
     ${each(laneGroups - 1, (g) => `pairs = max(pairs, max(x${g + 1}, y${g + 1}));`)}
     var highest = max(max(pairs.x, pairs.y), max(pairs.z, pairs.w));
@@ -313,9 +297,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     inputs: { Q: problem.q, K: problem.k, V: problem.v, ...mask.inputs, ...epilogue.inputs },
     outputs: { Y: problem.output },
     functions: [
-      emulated
-        ? 'fn pack_halves(v: vec4f) -> vec2<u32> { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }'
-        : 'fn pack_halves(v: vec4f) -> vec2<u32> { return bitcast<vec2<u32>>(vec4<f16>(v)); }',
+      packCode(emulated),
       ...code.map(({ functions }) => functions),
       address.functions,
       mask.functions,

@@ -17,6 +17,9 @@ const NO_MAXIMUM = -3.0e38;
 const LOWEST_MASK = -1.0e38;
 const LOG2E = 1.4426950408889634;`;
 
+/** Where results stay in matrix registers, a row's maximum may grow by this power of two before they are rescaled. */
+export const RESCALE_THRESHOLD = 8;
+
 /** Offsets of a head's queries, keys, values and mask: `NAME_base(b, h)`; and the params they read. */
 export function headAddresses(problem: AttentionProblem): {
   functions: string;
@@ -107,4 +110,39 @@ export function halvesCode(
 fn ${name}_halves(base: u32, d: u32) -> vec4<u32> { return vec4<u32>(pack_halves(${name}_group(base, d)), pack_halves(${name}_group(base, d + 4u))); }`,
     raw: [],
   };
+}
+
+/**
+ * Statements that exclude keys beyond the last, and those that a mask or causality hides, from the scores of eight keys:
+ * vec4s `xG` and `yG` of keys `key0 + 8 * groupG …`, for each `G` below `groups`. In scope: `b`, `h`, `key0`, the row's
+ * query as `query`, and `first_query`, the first of those that the branch's lanes have.
+ */
+export function excludeKeys(problem: AttentionProblem, tileKeys: number, groups: number): string {
+  const { causal, keys, mask } = problem;
+  const ragged = keys % tileKeys !== 0;
+  const oneByOne = (g: number): string =>
+    Array.from({ length: 8 }, (_, e) => {
+      const at = `${e < 4 ? 'x' : 'y'}${g}.${'xyzw'[e % 4]!}`;
+      const key = `(key0 + group${g} * 8u + ${e}u)`;
+      const score = mask
+        ? `masked(${at}, b, h, min(query, params.queries - 1u), min(${key}, params.keys - 1u))`
+        : at;
+      const excluded = [
+        ...(ragged ? [`${key} >= params.keys`] : []),
+        ...(causal ? [`${key} > query`] : []),
+      ].join(' || ');
+      return `${at} = ${excluded ? `select(${score}, EXCLUDED, ${excluded})` : score};`;
+    }).join(' ');
+  const last = causal ? 'min(params.keys, first_query + 1u)' : 'params.keys';
+  return Array.from({ length: groups }, (_, g) => {
+    if (mask) return oneByOne(g);
+    return ragged || causal ? `if (key0 + group${g} * 8u + 8u > ${last}) { ${oneByOne(g)} }` : '';
+  }).join('\n    ');
+}
+
+/** `fn pack_halves(v: vec4f) -> vec2<u32>`. */
+export function packCode(emulated: boolean): string {
+  return emulated
+    ? 'fn pack_halves(v: vec4f) -> vec2<u32> { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }'
+    : 'fn pack_halves(v: vec4f) -> vec2<u32> { return bitcast<vec2<u32>>(vec4<f16>(v)); }';
 }

@@ -12,6 +12,15 @@ export function channelsInGroups(
 }
 
 /**
+ * `m` with which `(x * m) >> 16` is `x / divisor` for `x` up to `largest`: divisions by what is no constant cost some 25
+ * instructions, at every step of a product. Undefined where 32 bits do not hold it.
+ */
+export function magicReciprocal(divisor: number, largest: number): number | undefined {
+  const magic = Math.ceil(65536 / divisor);
+  return largest * (magic * divisor - 65536) < 65536 && largest * magic < 2 ** 32 ? magic : undefined;
+}
+
+/**
  * Reads an image as the matrix of an implicit-GEMM convolution. A row keeps where its output position starts in the
  * input; a column is a kernel tap and a channel. How much is worked out when depends on the channels:
  * - tiles of depth that lie inside one tap (`channels` a multiple of the tile): the tap is found once a tile;
@@ -118,11 +127,22 @@ fn a_row(batch: u32, m: u32) -> ARow {
   const ends = problem.depth % tileDepth === 0;
   let reads: string;
   if (tapPerTile) {
-    reads = tapOf(`alias AStep = ATap;
-fn a_step(k0: u32) -> AStep { return a_tap(k0); }
+    const tilesPerTap = channels / tileDepth;
+    const magic = magicReciprocal(tilesPerTap, problem.depth / tileDepth);
+    if (magic !== undefined) params['a_tap_magic'] = u32(magic);
+    params['a_tap_tiles'] = u32(tilesPerTap);
+    reads = `alias AStep = ATap;
+fn a_step(k0: u32) -> AStep {
+  let tile = k0 / ${tileDepth}u;
+  let tap = ${magic === undefined ? 'tile / params.a_tap_tiles' : '(tile * params.a_tap_magic) >> 16u'};
+  ${tapCode('tap')}
+  return ATap((tile - tap * params.a_tap_tiles) * ${tileDepth}u, ${range(rank)
+    .map((d) => `t${d}`)
+    .join(', ')});
+}
 fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${type} {
   ${masked(`${type}()`, load, 'step.channel + k')}
-}`);
+}`;
   } else if (grouped) {
     reads = tapOf(`struct AStep { k0: u32 }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }

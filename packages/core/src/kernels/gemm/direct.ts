@@ -66,9 +66,7 @@ ${storeCode(problem, partial)}
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let workgroup = flat_workgroup(id, grid);
   if (workgroup >= params.workgroups) { return; }
-  let tile = workgroup % params.tiles;
-  let batch = workgroup / params.tiles;
-${tileOrder()}
+  ${tileOrder(problem, tiles, 1)}
   let x = lane % ${lanes}u;
   let m0 = (tile_m * ${rowLanes}u + lane / ${lanes}u) * ${threadRows}u;
   let n0 = tile_n * ${threadColumns * lanes}u;

@@ -7,8 +7,10 @@ import {
   integerSuffix,
   outputParams,
   storeCode,
+  storeTogether,
   tileOrder,
   type PartialSums,
+  type Results,
 } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aSource, bSource, readsByElement } from './sources.ts';
@@ -26,6 +28,9 @@ export interface FmaTile {
   /** Multiple of 4; of 8 with a gate. */
   threadColumns: number;
 }
+
+/** Groups of results whose epilogues are on their way at once: more would take registers from the tile. */
+const STORED_TOGETHER = 8;
 
 export function fmaThreads(tile: FmaTile): number {
   return (tile.tileRows / tile.threadRows) * (tile.tileColumns / tile.threadColumns);
@@ -105,6 +110,20 @@ export function fmaKernel(
     ),
   ].join('\n    ');
 
+  const results = range(threadRows).flatMap((r): Results[] => {
+    const m = `m0 + ${rowGroup(r >> 2)} * 4u + ${r & 3}u`;
+    return problem.gate
+      ? range(columnGroups.length / 2).map((p) => ({
+          m,
+          n: `n0 / 2u + ${columnGroup(2 * p)} * 2u`,
+          values: [`c${r}_${2 * p}`, `c${r}_${2 * p + 1}`],
+        }))
+      : columnGroups.map((j) => ({ m, n: `n0 + ${columnGroup(j)} * 4u`, values: [`c${r}_${j}`] }));
+  });
+  const leave = range(Math.ceil(results.length / STORED_TOGETHER))
+    .map((k) => storeTogether(problem, results.slice(k * STORED_TOGETHER, (k + 1) * STORED_TOGETHER)))
+    .join('\n  ');
+
   const body = `
 const TILE_DEPTH = ${tileDepth}u;
 var<workgroup> tile_a: array<array<vec4f, ${tileRows / 4 + 1}>, ${tileDepth}>;
@@ -114,10 +133,7 @@ ${store}
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let workgroup = flat_workgroup(id, grid);
   if (workgroup >= params.workgroups) { return; }
-  let tile = workgroup % params.tiles;
-  let slice = (workgroup / params.tiles) % params.slices;
-  let batch = workgroup / params.tiles / params.slices;
-${tileOrder()}
+  ${tileOrder(problem, tilesM * tilesN, slices)}
   let m0 = tile_m * ${tileRows}u;
   let n0 = tile_n * ${tileColumns}u;
   let x = lane % ${lanesX}u;
@@ -168,21 +184,7 @@ ${tileOrder()}
     workgroupBarrier();
     k0 += TILE_DEPTH;
   }
-  ${range(threadRows)
-    .map((r) => {
-      const m = `m0 + ${rowGroup(r >> 2)} * 4u + ${r & 3}u`;
-      return problem.gate
-        ? range(columnGroups.length / 2)
-            .map(
-              (p) =>
-                `put_gated(slice, batch, ${m}, n0 / 2u + ${columnGroup(2 * p)} * 2u, c${r}_${2 * p}, c${r}_${2 * p + 1});`,
-            )
-            .join('\n  ')
-        : columnGroups
-            .map((j) => `put(slice, batch, ${m}, n0 + ${columnGroup(j)} * 4u, c${r}_${j});`)
-            .join('\n  ');
-    })
-    .join('\n  ')}
+  ${leave}
 }`;
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const tiles = tilesM * tilesN;

@@ -10,21 +10,31 @@ export interface MatrixTile {
   layout: 'kn' | 'nk';
 }
 
-/** Where tiles lie in workgroup memory. Sizes and pitches in vec4<u32> of eight halves. */
+/**
+ * Where tiles lie in workgroup memory, in blocks of 16 rows: a matrix has a block and a constant offset in it. Sizes and
+ * pitches count vec4<u32> of eight halves.
+ */
 export interface MatrixLayout {
   threads: number;
   pitchA: number;
   pitchB: number;
-  /** Rows in one block of the nested arrays: constant offsets reach this far. */
-  blockRows: number;
   /** Names of the arrays that hold A and B, and B's first block. With `nk` they share one. */
   tileA: string;
   tileB: string;
   firstB: number;
   declarations: { name: string; inner: number; blocks: number }[];
-  /** Which array the results pass through, and how many columns at a time. */
-  scratch: { tile: string; columns: number };
+  /** Where a subgroup puts results on their way out, a matrix each, once the operands are done with. */
+  places: ResultPlace[];
   bytes: number;
+}
+
+export interface ResultPlace {
+  tile: string;
+  /** WGSL of the block, from `subgroup`. */
+  block: string;
+  /** Of the matrix of floats in its block. */
+  offset: number;
+  pitch: number;
 }
 
 export function matrixThreads({ tileRows, tileColumns, subgroupRows, subgroupColumns }: MatrixTile): number {
@@ -32,52 +42,48 @@ export function matrixThreads({ tileRows, tileColumns, subgroupRows, subgroupCol
 }
 
 export function matrixLayout(tile: MatrixTile, layout: 'kn' | 'nk' = tile.layout): MatrixLayout {
-  const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
+  const { tileRows, tileColumns, tileDepth, subgroupColumns } = tile;
   const threads = matrixThreads(tile);
-  const subgroups = threads / 32;
   const pitchA = tileDepth / 8 + 1;
   const shared = layout === 'nk';
   const pitchB = shared ? pitchA : subgroupColumns / 8 + 1;
-  // Small enough that there is a block for each subgroup's results.
-  let blockRows = shared ? greatestCommonDivisor(subgroupRows, subgroupColumns) : subgroupRows;
-  const rows = shared ? tileRows + tileColumns : tileRows;
-  while (blockRows > 16 && blockRows % 32 === 0 && rows / blockRows < subgroups) blockRows /= 2;
-  const blocksA = tileRows / blockRows;
+  const blocksA = tileRows / 16;
   const declarations = shared
-    ? [{ name: 'tiles', inner: blockRows * pitchA, blocks: blocksA + tileColumns / blockRows }]
+    ? [{ name: 'tiles', inner: 16 * pitchA, blocks: blocksA + tileColumns / 16 }]
     : [
-        { name: 'tile_a', inner: blockRows * pitchA, blocks: blocksA },
-        { name: 'tile_b', inner: tileDepth * pitchB, blocks: tileColumns / subgroupColumns },
+        { name: 'tile_a', inner: 16 * pitchA, blocks: blocksA },
+        { name: 'tile_b', inner: 16 * pitchB, blocks: (tileColumns / subgroupColumns) * (tileDepth / 16) },
       ];
   return {
     threads,
     pitchA,
     pitchB,
-    blockRows,
     tileA: shared ? 'tiles' : 'tile_a',
     tileB: shared ? 'tiles' : 'tile_b',
     firstB: shared ? blocksA : 0,
     declarations,
-    scratch: scratchFor(declarations, subgroups, subgroupColumns),
+    places: placesIn(declarations, threads / 32),
     bytes: declarations.reduce((sum, { inner, blocks }) => sum + inner * blocks * 16, 0),
   };
 }
 
-/** The widest slice of 16 rows of results (floats, padded by a vec4) for which an array has a block per subgroup. */
-function scratchFor(
-  declarations: MatrixLayout['declarations'],
-  subgroups: number,
-  subgroupColumns: number,
-): { tile: string; columns: number } {
-  for (let columns = subgroupColumns; columns >= 16; columns -= 16) {
-    if (subgroupColumns % columns !== 0) continue;
-    const need = 16 * (columns / 4 + 1);
-    const found = declarations.find(({ inner, blocks }) => inner >= need && blocks >= subgroups);
-    if (found) return { tile: found.name, columns };
+/** Matrices of results beside each other in each block that a subgroup gets, with rows padded by a vec4. */
+function placesIn(declarations: MatrixLayout['declarations'], subgroups: number): ResultPlace[] {
+  const places: ResultPlace[] = [];
+  for (const { name, inner, blocks } of declarations) {
+    const own = Math.floor(blocks / subgroups);
+    const beside = Math.floor((inner / 16 - 1) / 4);
+    for (let block = 0; block < own; block++) {
+      for (let k = 0; k < beside; k++) {
+        places.push({
+          tile: name,
+          block: `subgroup * ${own}u + ${block}u`,
+          offset: 4 * k,
+          pitch: 4 * beside + 1,
+        });
+      }
+    }
   }
-  throw new Error('Internal error: no room for the results of a matrix tile');
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+  if (places.length === 0) throw new Error('Internal error: no room for the results of a matrix tile');
+  return places;
 }

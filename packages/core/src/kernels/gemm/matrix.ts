@@ -9,8 +9,10 @@ import {
   integerSuffix,
   outputParams,
   storeCode,
+  storeTogether,
   tileOrder,
   type PartialSums,
+  type Results,
 } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
 import { aHalves, bHalves } from './sources.ts';
@@ -34,7 +36,7 @@ export function matrixKernel(
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
   const layout = matrixLayout(tile, b.layout);
-  const { threads, pitchA, pitchB, blockRows, scratch } = layout;
+  const { threads, pitchA, pitchB, places } = layout;
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
   const a = aHalves(problem, tileDepth);
@@ -47,51 +49,46 @@ export function matrixKernel(
   const innerB = alongDepth ? depthGroups : tileColumns / 8;
   const { tileA, tileB, firstB } = layout;
 
-  const fetch = (k0: string): string => `{
-    let step = a_step(${k0});
-    ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_load8(ra${i}, step, ka${i} * 8u); }`).join('\n    ')}
-    ${slotsB
-      .map(
-        ({ guard }, i) =>
-          `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
-      )
-      .join('\n    ')}
-  }`;
+  const fetch = (k0: string): string => `if (${k0} < end) {
+      let step = a_step(${k0});
+      ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_load8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
+      ${slotsB
+        .map(
+          ({ guard }, i) =>
+            `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
+        )
+        .join('\n      ')}
+    }`;
   const put = [
     ...slotsA.map(
-      ({ guard }, i) =>
-        `${guard}{ ${tileA}[ma${i} / ${blockRows}u][(ma${i} % ${blockRows}u) * ${pitchA}u + ka${i}] = va${i}; }`,
+      ({ guard }, i) => `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = va${i}; }`,
     ),
     ...slotsB.map(({ guard }, i) =>
       alongDepth
-        ? `${guard}{ ${tileB}[${firstB}u + ob${i} / ${blockRows}u][(ob${i} % ${blockRows}u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
-        : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u][ob${i} * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
+        ? `${guard}{ ${tileB}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
+        : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
     ),
   ].join('\n    ');
-
   const left = range(subgroupRows / 16);
   const right = range(subgroupColumns / 16);
   const multiply = range(tileDepth / 16)
     .map((k) =>
       [
         '{',
-        ...left.map((i) => {
-          const row = i * 16;
-          const block = `sm * ${subgroupRows / blockRows}u + ${Math.floor(row / blockRows)}u`;
-          return matrices.left(`a${i}`, tileA, block, (row % blockRows) * pitchA + k * 2, pitchA);
-        }),
+        ...left.map((i) =>
+          matrices.left(`a${i}`, tileA, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
+        ),
         ...right.flatMap((j) => {
-          const column = j * 16;
           const load = alongDepth
             ? matrices.right(
                 `b${j}`,
                 tileB,
-                `${firstB}u + sn * ${subgroupColumns / blockRows}u + ${Math.floor(column / blockRows)}u`,
-                (column % blockRows) * pitchB + k * 2,
+                `${firstB}u + sn * ${subgroupColumns / 16}u + ${j}u`,
+                k * 2,
                 pitchB,
                 'by column',
               )
-            : matrices.right(`b${j}`, tileB, 'sn', k * 16 * pitchB + j * 2, pitchB, 'by depth');
+            : matrices.right(`b${j}`, tileB, `sn * ${tileDepth / 16}u + ${k}u`, j * 2, pitchB, 'by depth');
           return [load, ...left.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
         }),
         '}',
@@ -99,33 +96,45 @@ export function matrixKernel(
     )
     .join('\n    ');
 
-  // Results leave 16 rows at a time through the subgroup's part of the scratch, as floats.
-  const pitch = scratch.columns / 4 + 1;
-  const laneGroups = scratch.columns / 8;
-  const read = (offset: string): string =>
-    `bitcast<vec4f>(${scratch.tile}[subgroup][row * ${pitch}u + group * 2u${offset}])`;
-  const leave = left
-    .flatMap((i) =>
-      range(subgroupColumns / scratch.columns).map(
-        (part) => `workgroupBarrier();
-  ${range(scratch.columns / 16)
-    .map((j) =>
-      matrices.store(`c${i}_${(part * scratch.columns) / 16 + j}`, scratch.tile, 'subgroup', j * 4, pitch),
-    )
+  // Results leave through the memory of the operands as floats, as many matrices at a time as it holds. Of each a lane
+  // takes half a row.
+  const matrixNames = left.flatMap((i) => right.map((j) => ({ i, j })));
+  const rounds = range(Math.ceil(matrixNames.length / places.length)).map((round) =>
+    matrixNames.slice(round * places.length, (round + 1) * places.length),
+  );
+  const leave = rounds
+    .map(
+      (names) => `workgroupBarrier();
+  ${names
+    .map(({ i, j }, k) => {
+      const { tile, block, offset, pitch } = places[k]!;
+      return matrices.store(`c${i}_${j}`, tile, block, offset, pitch);
+    })
     .join('\n  ')}
   workgroupBarrier();
-  for (var e = lane_id; e < ${16 * laneGroups}u; e += 32u) {
-    let row = e / ${laneGroups}u;
-    let group = e % ${laneGroups}u;
-    let m = m0 + sm * ${subgroupRows}u + ${i * 16}u + row;
-    let n = n0 + sn * ${subgroupColumns}u + ${part * scratch.columns}u + group * 8u;
-    let x = ${read('')};
-    let y = ${read(' + 1u')};
-    ${problem.gate ? 'put_gated(slice, batch, m, n / 2u, x, y);' : 'put(slice, batch, m, n, x); put(slice, batch, m, n + 4u, y);'}
-  }`,
-      ),
+  ${storeTogether(
+    problem,
+    names.flatMap(({ i, j }, k): Results[] => {
+      const { tile, block, offset, pitch } = places[k]!;
+      const [x, y] = [0, 1].map(
+        (part) => `bitcast<vec4f>(${tile}[${block}][row * ${pitch}u + ${offset + part}u + half * 2u])`,
+      );
+      const m = `m0 + sm * ${subgroupRows}u + ${i * 16}u + row`;
+      const n = `n0 + sn * ${subgroupColumns}u + ${j * 16}u + half * 8u`;
+      return problem.gate
+        ? [{ m, n: `(${n}) / 2u`, values: [x!, y!] }]
+        : [
+            { m, n, values: [x!] },
+            { m, n: `${n} + 4u`, values: [y!] },
+          ];
+    }),
+  )}`,
     )
     .join('\n  ');
+  const tilesM = Math.ceil(problem.rows / tileRows);
+  const tilesN = Math.ceil(multipliedColumns(problem) / tileColumns);
+  const slices = partial?.slices ?? 1;
+  const tiles = tilesM * tilesN;
 
   const body = `
 ${layout.declarations.map(({ name, inner, blocks }) => matrices.declare(name, inner, blocks)).join('\n')}
@@ -135,10 +144,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   ${matrices.entry.start}
   let workgroup = flat_workgroup(id, grid);
   if (workgroup >= params.workgroups) { return; }
-  let tile = workgroup % params.tiles;
-  let slice = (workgroup / params.tiles) % params.slices;
-  let batch = workgroup / params.tiles / params.slices;
-${tileOrder()}
+  ${tileOrder(problem, tiles, slices)}
   let m0 = tile_m * ${tileRows}u;
   let n0 = tile_n * ${tileColumns}u;
   let sm = subgroup / ${tileColumns / subgroupColumns}u;
@@ -171,15 +177,13 @@ ${tileOrder()}
     workgroupBarrier();
     ${put}
     workgroupBarrier();
-    if (k0 + ${tileDepth}u < end) ${fetch(`(k0 + ${tileDepth}u)`)}
+    ${fetch(`(k0 + ${tileDepth}u)`)}
     ${multiply}
   }
+  let row = lane_id / 2u;
+  let half = lane_id % 2u;
   ${leave}
 }`;
-  const tilesM = Math.ceil(problem.rows / tileRows);
-  const tilesN = Math.ceil(multipliedColumns(problem) / tileColumns);
-  const slices = partial?.slices ?? 1;
-  const tiles = tilesM * tilesN;
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {

@@ -23,13 +23,30 @@ export function integerSuffix({ integers }: PreparedB): string {
   return integers ? `_q${integers.bits}` : '';
 }
 
-/** Tiles in stripes of eight rows, so that workgroups which run together share tiles of B and of A in the cache. */
-export function tileOrder(): string {
-  return `  let stripe = tile / (8u * params.tiles_n);
+/** Workgroups that run at once on a large GPU: two on each of the 132 multiprocessors of an H100. */
+const CONCURRENT_TILES = 264;
+
+/**
+ * Statements that find `tile_m`, `tile_n`, `slice` and `batch` of a workgroup. Where tiles are many they come in stripes
+ * of eight rows, so that workgroups which run together share tiles of B and of A in the cache.
+ */
+export function tileOrder(problem: GemmProblem, tiles: number, slices: number): string {
+  const many = batchSize(problem) > 1;
+  const flat = slices > 1 || many ? 'workgroup % params.tiles' : 'workgroup';
+  const above = 'workgroup / params.tiles';
+  return `let tile = ${flat};
+  let slice = ${slices > 1 ? `(${above}) % params.slices` : '0u'};
+  let batch = ${many ? (slices > 1 ? `${above} / params.slices` : above) : '0u'};
+  ${
+    tiles > CONCURRENT_TILES
+      ? `let stripe = tile / (8u * params.tiles_n);
   let stripe_rows = min(params.tiles_m - stripe * 8u, 8u);
   let in_stripe = tile % (8u * params.tiles_n);
   let tile_m = stripe * 8u + in_stripe % stripe_rows;
-  let tile_n = in_stripe / stripe_rows;`;
+  let tile_n = in_stripe / stripe_rows;`
+      : `let tile_m = tile % params.tiles_m;
+  let tile_n = tile / params.tiles_m;`
+  }`;
 }
 
 /** `fn gated(left, right, n)`: combines the two operands of a gate for columns `n … n + 3`. */
@@ -58,11 +75,14 @@ fn gated(a: vec4f, b: vec4f, n: u32) -> vec4f {
 
 /** `fn put(slice, batch, m, n, v)`: stores four neighbouring results, finished or as partial sums. */
 export function storeCode(problem: GemmProblem, partial: PartialSums | undefined): string {
-  const inside = `if (m >= params.rows || n >= params.columns) { return; }
-  let i = ${problem.output.part ? 'params.y_offset + ' : ''}batch * params.y_batch + m * params.y_pitch + n;`;
-  return `fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
-  ${inside}
-  ${partial ? 'Y_store4(slice * params.y_slice + i, v);' : 'Y_store4(i, epilogue(v, i));'}
+  return `fn y_index(slice: u32, batch: u32, m: u32, n: u32) -> u32 {
+  return ${partial ? 'slice * params.y_slice + ' : ''}batch * params.y_batch + m * params.y_pitch + n;
+}
+fn finished(v: vec4f, i: u32) -> vec4f { return ${partial ? 'v' : 'epilogue(v, i)'}; }
+fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
+  if (m >= params.rows || n >= params.columns) { return; }
+  let i = y_index(slice, batch, m, n);
+  Y_store4(i, finished(v, i));
 }
 ${
   problem.gate
@@ -71,13 +91,39 @@ ${
 }`;
 }
 
+/** Four neighbouring results of a thread, from column `n` on; with a gate, a pair of operands. */
+export interface Results {
+  m: string;
+  n: string;
+  values: readonly string[];
+}
+
+/**
+ * Statements that do what `put` does for several groups of results: all are finished before the first is stored, since
+ * no compiler moves reads of an epilogue's operands across stores, and one by one each would wait for memory.
+ */
+export function storeTogether(problem: GemmProblem, results: readonly Results[]): string {
+  const finish = results.map(({ m, n, values }, k) => {
+    const value = problem.gate
+      ? `gated(${values.join(', ')}, min(y_n${k}, params.columns - 1u))`
+      : values[0]!;
+    return `let y_m${k} = ${m}; let y_n${k} = ${n}; let y_i${k} = y_index(slice, batch, min(y_m${k}, params.rows - 1u), y_n${k});
+    let y_v${k} = finished(${value}, y_i${k});`;
+  });
+  const store = results.map(
+    (_, k) => `if (y_m${k} < params.rows && y_n${k} < params.columns) { Y_store4(y_i${k}, y_v${k}); }`,
+  );
+  return `{
+    ${[...finish, ...store].join('\n    ')}
+  }`;
+}
+
 /** Strides with which `put` addresses its target. */
 export function outputParams(problem: GemmProblem, partial: PartialSums | undefined): Record<string, Param> {
   const { pitch, batchStride } = partial ? partialPlace(problem) : problem.output;
   return {
     y_pitch: u32(pitch),
     y_batch: u32(batchStride),
-    ...(problem.output.part ? { y_offset: u32(problem.output.part.offset) } : {}),
     ...(partial ? { y_slice: u32(partialElements(problem)) } : {}),
   };
 }

@@ -27,7 +27,7 @@ fn b_unpack${width}(piece: BPiece${width}) -> ${type} { return piece; }`,
   };
 }
 
-/** The same in halves. Adds `pack_halves`, so it comes before `bHalves`. */
+/** The same in halves, for columns within B. Adds `pack_halves`, so it comes before `bHalves`. */
 export function aHalves(problem: GemmProblem, tileDepth: number): SourceCode {
   if (problem.a.view.storage === 'f16' && wholeGroups(problem, 8)) return sourceOf(problem, tileDepth, 8);
   const code = sourceOf(problem, tileDepth, 4);
@@ -124,7 +124,7 @@ function bSourceOf(problem: GemmProblem, b: PreparedB, tileDepth: number, width:
   ${loadGroup('B', 'base + k * params.b_pitch + n', 'n', 'params.b_columns', aligned, endOf(b.columns, width, width), width)}
 }`
         : `${head}
-  if (n >= params.b_columns) { return ${groupType(width)}(); }
+  ${width === 8 ? '' : `if (n >= params.b_columns) { return ${groupType(width)}(); }`}
   ${loadGroup('B', 'base + n * params.b_pitch + k', 'k', 'params.depth', aligned, endOf(problem.depth, tileDepth, width), width)}
 }`,
   };

@@ -9,7 +9,7 @@ export interface GroupNormShape {
 /** How to run it. Columns are vec4s of channels. */
 export type GroupNormDesign = SingleDesign | SplitDesign | { kind: 'scalar'; threads: number };
 
-/** One workgroup for each bundle of groups that fills whole vec4s. */
+/** Some workgroups for each bundle of groups that fills whole vec4s. */
 export interface SingleDesign {
   kind: 'single';
   threads: number;
@@ -17,6 +17,8 @@ export interface SingleDesign {
   rows: number;
   /** Groups in a bundle: 1, 2 or 4. */
   bundle: number;
+  /** Workgroups that each compute the statistics of a bundle and normalize a part of it. */
+  shares: number;
 }
 
 /** Partial statistics of chunks of positions, then their merge and the result. */
@@ -40,6 +42,10 @@ export interface SplitDesign {
 
 /** A thread of the single design reads this many vec4s at most: above, too few workgroups share too much work. */
 const SINGLE_ROUNDS = 32;
+/** Workgroups of the single design that fill a large GPU: 132 multiprocessors of an H100. */
+const SINGLE_WORKGROUPS = 128;
+/** Rounds of a share that are worth a workgroup. */
+const SHARE_ROUNDS = 2;
 const SPLIT_THREADS = 256;
 /** Workgroups of 256 threads that keep a large GPU (132 multiprocessors of an H200) busy for some rounds. */
 const STATISTICS_WORKGROUPS = 512;
@@ -60,26 +66,36 @@ function bundleOf(groupChannels: number): 1 | 2 | 4 {
   return groupChannels % 4 === 0 ? 1 : groupChannels % 2 === 0 ? 2 : 4;
 }
 
+/** Columns that workgroup memory is declared for: few sizes, so that designs share pipelines. */
+export function columnMemory(columns: number): number {
+  return 2 ** Math.ceil(Math.log2(columns));
+}
+
 function singleDesign(
-  { channels, positions, groups }: GroupNormShape,
+  { batch, channels, positions, groups }: GroupNormShape,
   limits: { maxComputeInvocationsPerWorkgroup: number; maxComputeWorkgroupStorageSize: number },
 ): SingleDesign | undefined {
   if (channels % 4 !== 0) return undefined;
   const bundle = bundleOf(channels / groups);
   const columns = (bundle * (channels / groups)) / 4;
   const vectors = columns * positions;
-  // The sum over the workgroup takes one vec4f for each thread and 16 more.
+  // The sum over the workgroup takes two floats of each group for each thread and for 32 more.
   const threads = [64, 128, 256, 512, 1024].filter(
     (count) =>
       count <= limits.maxComputeInvocationsPerWorkgroup &&
-      (count + 16) * 16 <= limits.maxComputeWorkgroupStorageSize,
+      (count + 32) * 8 * bundle + 16 * columnMemory(columns) <= limits.maxComputeWorkgroupStorageSize,
   );
-  const size = threads.find((count) => vectors <= 8 * count && columns <= count) ?? threads.at(-1)!;
-  if (columns > size) return undefined;
+  const size = threads.find((count) => vectors <= 8 * count && columns <= count) ?? threads.at(-1);
+  if (size === undefined || columns > size) return undefined;
   const rows = Math.floor(size / columns);
-  return Math.ceil(positions / rows) <= SINGLE_ROUNDS
-    ? { kind: 'single', threads: size, columns, rows, bundle }
-    : undefined;
+  const rounds = Math.ceil(positions / rows);
+  if (rounds > SINGLE_ROUNDS) return undefined;
+  const bundles = batch * (groups / bundle);
+  const shares = Math.max(
+    1,
+    Math.min(Math.floor(SINGLE_WORKGROUPS / bundles), Math.floor(rounds / SHARE_ROUNDS)),
+  );
+  return { kind: 'single', threads: size, columns, rows, bundle, shares };
 }
 
 function splitDesign({ batch, channels, positions, groups }: GroupNormShape): SplitDesign | undefined {

@@ -29,6 +29,8 @@ const cases = [
   { name: 'a channel a group', shape: [2, 12, 31], groups: 12, kernels: single },
   { name: 'one position', shape: [3, 64], groups: 4, kernels: single },
   { name: 'volumes', shape: [1, 8, 3, 4, 5], groups: 2, kernels: single },
+  { name: 'a group shared by workgroups', shape: [1, 16, 21, 23], groups: 1, kernels: single },
+  { name: 'bundles shared by workgroups', shape: [2, 24, 200], groups: 8, kernels: single },
   { name: 'odd channels', shape: [2, 6, 3, 3], groups: 3, kernels: ['group_norm_scalar'] },
   { name: 'a group over several tiles', shape: [1, 1032, 7], groups: 1, kernels: split },
   { name: 'many positions', shape: [1, 16, 50, 43], groups: 4, kernels: split },

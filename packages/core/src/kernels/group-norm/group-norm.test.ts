@@ -5,12 +5,12 @@ const gpu = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorag
 const minimal = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
 
 describe('groupNormDesign', () => {
-  test('takes one workgroup for a group of a UNet level', () => {
+  test('shares a group of a UNet level among workgroups that fill the GPU', () => {
     expect(groupNormDesign({ batch: 2, channels: 1280, positions: 256, groups: 32 }, minimal)).toEqual({
-      kind: 'single', threads: 256, columns: 10, rows: 25, bundle: 1,
+      kind: 'single', threads: 256, columns: 10, rows: 25, bundle: 1, shares: 2,
     }); // prettier-ignore
     expect(groupNormDesign({ batch: 2, channels: 320, positions: 1024, groups: 32 }, gpu)).toEqual({
-      kind: 'single', threads: 1024, columns: 5, rows: 204, bundle: 2,
+      kind: 'single', threads: 1024, columns: 5, rows: 204, bundle: 2, shares: 3,
     }); // prettier-ignore
   });
 

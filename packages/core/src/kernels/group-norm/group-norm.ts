@@ -4,7 +4,14 @@ import { affineCode, type Affine } from '../affine.ts';
 import { epilogueCode, type EpilogueViews } from '../elementwise/epilogue.ts';
 import { sumOf, workgroupReduction } from '../reduction.ts';
 import { f32, u32, type Param } from '../shader.ts';
-import { groupNormDesign, type GroupNormShape, type SingleDesign, type SplitDesign } from './design.ts';
+import {
+  columnMemory,
+  groupNormDesign,
+  type GroupNormShape,
+  type SingleDesign,
+  type SplitDesign,
+} from './design.ts';
+import { momentsCode } from './moments.ts';
 import applySource from './group_norm_apply.wgsl';
 import scalarSource from './group_norm_scalar.wgsl';
 import singleSource from './group_norm_single.wgsl';
@@ -53,31 +60,59 @@ function single(lowering: Lowering, task: GroupNormTask, design: SingleDesign): 
   const epilogue = epilogueCode(task.epilogue, y);
   const affine = affineCode(task, 4);
   const bundles = groups / design.bundle;
+  const workgroups = batch * bundles * design.shares;
+  const sums = sumsCode(design.bundle);
   lowering.dispatch({
     name: 'group_norm_single',
     body: singleSource,
     inputs: { x, ...affine.inputs, ...epilogue.inputs },
     outputs: { y },
     params: {
-      batch_bundles: u32(batch * bundles),
+      workgroups: u32(workgroups),
+      shares: u32(design.shares),
       bundles: u32(bundles),
       columns: u32(design.columns),
       rows: u32(design.rows),
       group_channels: u32(channels / groups),
       positions: u32(positions),
+      span_positions: u32(Math.ceil(positions / design.shares)),
       channels: u32(channels),
       epsilon: f32(task.epsilon),
       ...epilogue.params,
     },
-    constants: { WORKGROUP: design.threads, BUNDLED: design.bundle > 1 },
+    constants: { WORKGROUP: design.threads, COLUMNS: columnMemory(design.columns) },
     functions: [
+      momentsCode(),
       affine.functions,
       epilogue.functions,
-      workgroupReduction('total', sumOf('vec4f'), design.threads, design.threads),
+      sums.functions,
+      workgroupReduction('total', sumOf(sums.type), design.threads, design.threads),
     ].join('\n'),
-    workgroups: batch * bundles,
+    workgroups,
     work: { flops: 7 * batch * channels * positions },
   });
+}
+
+/** Two sums for each group of a bundle. */
+function sumsCode(bundle: number): { type: string; functions: string } {
+  if (bundle === 1) {
+    return {
+      type: 'vec2f',
+      functions: `fn sums_of(a: vec4f, b: vec4f, group: vec4u) -> vec2f { return vec2f(dot(a, vec4f(1.0)), dot(b, vec4f(1.0))); }
+fn lane_sums(sums: vec2f, group: u32) -> vec2f { return sums; }`,
+    };
+  }
+  const type = `mat${bundle}x2f`;
+  const columns = Array.from({ length: bundle }, (_, k) => `group_sums(a, b, group == vec4u(${k}u))`);
+  return {
+    type,
+    functions: `fn group_sums(a: vec4f, b: vec4f, inside: vec4<bool>) -> vec2f {
+  let lanes = select(vec4f(0.0), vec4f(1.0), inside);
+  return vec2f(dot(a, lanes), dot(b, lanes));
+}
+fn sums_of(a: vec4f, b: vec4f, group: vec4u) -> ${type} { return ${type}(${columns.join(', ')}); }
+fn lane_sums(sums: ${type}, group: u32) -> vec2f { return sums[group]; }`,
+  };
 }
 
 function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign): GroupStatistics {
@@ -90,6 +125,7 @@ function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign
     outputs: { partials: view },
     params: splitParams(task, design),
     constants: { WORKGROUP: design.threads },
+    functions: momentsCode(),
     workgroups: batch * design.chunks * design.tiles,
     work: { flops: 5 * batch * task.channels * task.positions },
   });

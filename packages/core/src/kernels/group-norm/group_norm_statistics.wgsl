@@ -2,10 +2,9 @@
 // a chunk of positions.
 //
 // A workgroup takes a tile of `columns` vec4s of channels (whole groups, or a part of one large group) and a chunk of
-// positions. Each thread stays in one column and keeps statistics of its four channels, in blocks of four positions
-// merged by Chan's formula: no large sums of squares, so f16 activations up to 65504 lose nothing.
+// positions. Each thread stays in one column and keeps statistics of its four channels.
 //
-// Prelude: x_load4; partials_store; const WORKGROUP;
+// Prelude: moments; partials_store; const WORKGROUP;
 // params: tiles, columns, rows (WORKGROUP / columns), tile_groups, tile_group_channels (channels that a group has in
 // the tile), parts (tiles that one group spans), groups, positions, channels, chunks, chunk_positions.
 
@@ -52,43 +51,17 @@ fn main(
   let end = base + last * params.channels;
   let start = base + (first + row) * params.channels + 4u * (tile * params.columns + column);
 
-  var mean = vec4f(0.0);
-  var squares = vec4f(0.0);
-  var count = 0.0;
-  if (row < params.rows) {
-    var i = start;
-    for (; i + 3u * step < end; i += 4u * step) {
-      let a = x_load4(i);
-      let b = x_load4(i + step);
-      let c = x_load4(i + 2u * step);
-      let d = x_load4(i + 3u * step);
-      let block = 0.25 * ((a + b) + (c + d));
-      let delta = block - mean;
-      let next = count + 4.0;
-      mean += delta * (4.0 / next);
-      squares += (a - block) * (a - block) + (b - block) * (b - block)
-        + (c - block) * (c - block) + (d - block) * (d - block)
-        + delta * delta * (4.0 * count / next);
-      count = next;
-    }
-    for (; i < end; i += step) {
-      let v = x_load4(i);
-      let delta = v - mean;
-      count += 1.0;
-      mean += delta / count;
-      squares += delta * (v - mean);
-    }
-  }
+  let own = moments(select(end, start, row < params.rows), end, step);
 
   let group_count = f32((last - first) * params.tile_group_channels);
-  let group_mean = group_sum(count * mean, thread) / group_count;
+  let group_mean = group_sum(own.count * own.mean, thread) / group_count;
   if (thread < params.tile_groups) { group_memory[thread] = group_mean; }
   workgroupBarrier();
   let lane_group = (vec4u(4u * column) + vec4u(0u, 1u, 2u, 3u)) / params.tile_group_channels;
   let lane_mean = vec4f(
     group_memory[lane_group.x], group_memory[lane_group.y], group_memory[lane_group.z], group_memory[lane_group.w]);
-  let delta = mean - lane_mean;
-  let group_squares = group_sum(squares + count * delta * delta, thread);
+  let delta = own.mean - lane_mean;
+  let group_squares = group_sum(own.squares + own.count * delta * delta, thread);
 
   if (thread < params.tile_groups) {
     let group = tile / params.parts * params.tile_groups + thread;
