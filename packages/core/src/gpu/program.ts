@@ -11,6 +11,9 @@ import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
 /** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
 const UNIFORM_STRIDE = 256;
 
+/** Dispatches of a run's first command buffer, and twice as many in each that follows: nothing keeps the GPU busy yet. */
+const FIRST_DISPATCHES = 8;
+
 /** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
 export interface IslandHost {
   prepare(island: Island, engine: Engine, signal: AbortSignal | undefined): Promise<PreparedIsland>;
@@ -113,9 +116,11 @@ export class Program {
         continue;
       }
       const { dispatches } = unit;
+      let count = FIRST_DISPATCHES;
       for (let at = 0; at < dispatches.length;) {
-        const part = dispatches.slice(at, at + this.#pacer.dispatches);
+        const part = dispatches.slice(at, at + Math.min(count, this.#pacer.dispatches));
         at += part.length;
+        count *= 2;
         this.#submit(part, buffers, profiler);
         if (!signal) continue;
         this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone(), part.length);
