@@ -32,13 +32,16 @@ async function optimised(name: string): Promise<Graph> {
   return graph;
 }
 
-function planOf(graph: Graph): Plan {
+/** @param matrices as a large card offers them under experimental flags */
+function planOf(graph: Graph, matrices = false): Plan {
   const capabilities: Capabilities = {
     adapter: 'test',
     features: {
       shaderF16: true,
       subgroups: true,
-      subgroupMatrix: [],
+      subgroupMatrix: matrices
+        ? [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }]
+        : [],
       timestampQuery: false,
     },
     subgroupMinSize: 32,
@@ -47,7 +50,7 @@ function planOf(graph: Graph): Plan {
       maxBufferSize: 2 ** 31,
       maxStorageBufferBindingSize: 2 ** 31 - 4,
       maxStorageBuffersPerShaderStage: 8,
-      maxComputeWorkgroupStorageSize: 32768,
+      maxComputeWorkgroupStorageSize: matrices ? 49152 : 32768,
       maxComputeInvocationsPerWorkgroup: 1024,
       maxComputeWorkgroupSizeX: 1024,
       maxComputeWorkgroupsPerDimension: 65535,
@@ -99,15 +102,39 @@ interface Network {
   blocks: number;
   /** Most operations on the GPU in one step at batch 1 and 64 × 64 latents. */
   step: number;
+  /** Most of these on subgroup matrices: dispatches of a step, MiB of buffers, and buffers that no weights are in. */
+  matrices: { dispatches: number; mebibytes: number; buffers: number };
 }
 
 const networks: Record<string, Network> = {
-  'SD 1.5': { file: 'sd15-unet-fp16', resnets: 22, transformers: 16, blocks: 16, step: 370 },
-  'SD-Turbo': { file: 'sdturbo-unet-fp16', resnets: 22, transformers: 16, blocks: 16, step: 370 },
-  SDXL: { file: 'sdxl-unet-fp16', resnets: 17, transformers: 11, blocks: 70, step: 930 },
+  'SD 1.5': {
+    file: 'sd15-unet-fp16',
+    resnets: 22,
+    transformers: 16,
+    blocks: 16,
+    step: 370,
+    matrices: { dispatches: 421, mebibytes: 1680, buffers: 21 },
+  },
+  'SD-Turbo': {
+    file: 'sdturbo-unet-fp16',
+    resnets: 22,
+    transformers: 16,
+    blocks: 16,
+    step: 370,
+    matrices: { dispatches: 421, mebibytes: 1690, buffers: 21 },
+  },
+  SDXL: {
+    file: 'sdxl-unet-fp16',
+    resnets: 17,
+    transformers: 11,
+    blocks: 70,
+    step: 930,
+    matrices: { dispatches: 1016, mebibytes: 4960, buffers: 37 },
+  },
 };
 
-describe.each(Object.entries(networks))('%s', (name, { file, resnets, transformers, blocks, step }) => {
+describe.each(Object.entries(networks))('%s', (name, network) => {
+  const { file, resnets, transformers, blocks, step } = network;
   const graph = optimised(file);
 
   test('nothing is left of what the exporter spelled out', async () => {
@@ -193,6 +220,23 @@ describe.each(Object.entries(networks))('%s', (name, { file, resnets, transforme
       `${name}: ${run} dispatches for ${operations(plan)} operations a step, ${request} a prompt, ${load} at load`,
     );
     expect(operations(plan)).toBeLessThanOrEqual(step);
+  });
+
+  test('dispatches, memory and buffers on subgroup matrices do not grow', async () => {
+    const plan = planOf(await graph, true);
+    const { dispatches: most, mebibytes, buffers } = network.matrices;
+    const computed = plan.buffers.filter(
+      ({ content, phase }) => content.kind === 'computed' && phase !== 'load',
+    );
+    const found = {
+      dispatches: dispatches(plan, 'run'),
+      mebibytes: Math.ceil((plan.weightBytes + plan.intermediateBytes) / 2 ** 20),
+      buffers: computed.length,
+    };
+    console.info(`${name} on subgroup matrices:`, found);
+    expect(found.dispatches).toBeLessThanOrEqual(most);
+    expect(found.mebibytes).toBeLessThanOrEqual(mebibytes);
+    expect(found.buffers).toBeLessThanOrEqual(buffers);
   });
 });
 
