@@ -149,5 +149,17 @@ function attentionVariants(capabilities: Capabilities, precision: Precision, siz
       }
     }
   }
+  if (size > 160) {
+    for (const tileKeys of [32, 64]) {
+      const columnLanes = Math.min(64, Math.ceil(size / 8));
+      choices.push([`wide ${columnLanes}x${tileKeys}`, { kind: 'wide', shape: { columnLanes, tileKeys } }]);
+    }
+    if (hasMatrices(capabilities, precision)) {
+      for (const tileKeys of [16, 32]) {
+        const shape = { slices: Math.max(4, Math.ceil(size / 64)), rows: 32, tileKeys };
+        choices.push([`wide matrix ${shape.slices}x${tileKeys}`, { kind: 'wide-matrix', shape }]);
+      }
+    }
+  }
   return choices.map(([name, choice]) => ({ name, tuning: { attention: () => choice } }));
 }

@@ -4,13 +4,14 @@ import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
 import { wideBytes, wideThreads, type WideShape } from './wide.ts';
-import { wideMatrixBytes, type WideMatrixShape } from './wide-matrix.ts';
+import type { WideMatrixShape } from './wide-matrix.ts';
 
 /** How attention is computed. */
 export type AttentionChoice =
   | { kind: 'rows'; shape: RowsShape }
   | { kind: 'matrix'; shape: MatrixAttentionShape }
   | { kind: 'wide'; shape: WideShape }
+  /** Never by the rules: so far only emulated matrices have run it; the benchmark of kernels can. */
   | { kind: 'wide-matrix'; shape: WideMatrixShape };
 
 /** Registers that a thread may spend on queries and results; more would spill or leave too few threads. */
@@ -25,12 +26,11 @@ export function chooseAttention(
   precision: Precision,
 ): AttentionChoice {
   const size = Math.max(problem.headSize, problem.valueSize);
-  if (hasMatrices(capabilities, precision)) {
-    const matrix = size > LARGEST_NARROW_HEAD ? undefined : matrixShape(problem, capabilities);
-    if (matrix) return { kind: 'matrix', shape: matrix };
-    const wide = size > LARGEST_NARROW_HEAD ? wideMatrixShape(problem, capabilities) : undefined;
-    if (wide) return { kind: 'wide-matrix', shape: wide };
-  }
+  const matrix =
+    size <= LARGEST_NARROW_HEAD && hasMatrices(capabilities, precision)
+      ? matrixShape(problem, capabilities)
+      : undefined;
+  if (matrix) return { kind: 'matrix', shape: matrix };
   // Registers end there. On processors it is compile time that grows with the size.
   if (size > (isProcessor(capabilities) ? 80 : LARGEST_NARROW_HEAD)) {
     const wide = wideShape(problem, capabilities);
@@ -44,16 +44,6 @@ const LARGEST_NARROW_HEAD = 160;
 
 /** More workgroup memory leaves room for one workgroup a multiprocessor. */
 const TWO_RESIDENT_BYTES = 24576;
-
-function wideMatrixShape(problem: AttentionProblem, { limits }: Capabilities): WideMatrixShape | undefined {
-  const size = Math.max(problem.headSize, problem.valueSize);
-  // Four subgroups at least take the softmax of 32 rows; more than 64 columns each would spill.
-  const slices = Math.max(4, Math.ceil(size / 64));
-  if (slices * 32 > Math.min(256, limits.maxComputeInvocationsPerWorkgroup)) return undefined;
-  return [32, 16]
-    .map((tileKeys) => ({ slices, rows: 32, tileKeys }))
-    .find((shape) => wideMatrixBytes(problem, shape) <= limits.maxComputeWorkgroupStorageSize);
-}
 
 function wideShape(problem: AttentionProblem, { limits }: Capabilities): WideShape | undefined {
   const columnLanes = Math.max(8, Math.min(64, Math.ceil(problem.valueSize / 8)));

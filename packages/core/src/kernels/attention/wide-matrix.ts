@@ -62,11 +62,6 @@ function sizesOf(problem: AttentionProblem, { slices, rows, tileKeys }: WideMatr
   };
 }
 
-export function wideMatrixBytes(problem: AttentionProblem, shape: WideMatrixShape): number {
-  const { slab, weightPitch } = sizesOf(problem, shape);
-  return 16 * (shape.slices * slab + shape.rows * weightPitch) + 4 * shape.rows + 4;
-}
-
 export function wideMatrixAttention(problem: AttentionProblem, shape: WideMatrixShape): DispatchSpec {
   const { slices, rows, tileKeys, emulated = false } = shape;
   const { headSize, valueSize, queries, keys, batch, heads, causal } = problem;
