@@ -22,6 +22,9 @@ const usage = `usage: npm run bench -- [options]
   --adapter NAME     name of the results' folder, where the browser does not tell the card's model
   --out DIR          where results go (bench/results)`;
 
+/** Largest relative L2 against float32, beyond which a result is wrong. */
+const TOLERANCES: Readonly<Record<Precision, number>> = { f32: 1e-4, f16: 2e-2, 'packed-f16': 2e-2 };
+
 /** The `bench` command. Resolves to its exit code. */
 export async function main(
   args: string[],
@@ -73,6 +76,11 @@ export async function main(
         ] as const);
         rows.push(row);
         console.log(describe(row));
+        // Weights of few bits give another network.
+        if (!scenario.weights && row.relativeL2 !== null && !(row.relativeL2 <= TOLERANCES[row.precision])) {
+          failed++;
+          console.log(`${row.scenario} ${row.flags}: wrong, at most ${TOLERANCES[row.precision]} is allowed`);
+        }
         if (profile) console.log(profileTable(profile));
       } catch (error) {
         failed++;

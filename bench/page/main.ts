@@ -17,6 +17,9 @@ import { runRequests } from './requests.ts';
 /** Runs before the first measured one: clocks ramp up for about a second. */
 const WARM_UP_MS = 1500;
 
+/** Largest absolute value of inputs that bring activations to the end of f16, which is at 65504. */
+const LARGEST_INPUT = 60_000;
+
 declare global {
   var calotypeBench: BenchPage;
 }
@@ -54,9 +57,12 @@ async function run(scenario: GraphScenario, options: BenchOptions): Promise<Meas
   const cold = performance.now();
   const outputs = await session.run(inputs);
   const relativeL2 = await compare(outputs, reference);
+  await checkFinite(outputs, 'an output');
   const coldMs = performance.now() - cold;
   const relativeL2ToStored = stored && (await distance(outputs, stored));
   release(outputs);
+
+  await checkLargeInputs(session, scenario);
 
   const once = async (): Promise<number> => {
     const started = performance.now();
@@ -112,11 +118,16 @@ async function referenceOf(scenario: GraphScenario): Promise<Reference | undefin
   return response.ok ? readSafetensors(new Uint8Array(await response.arrayBuffer())) : undefined;
 }
 
-/** The reference's own inputs where their shapes are this scenario's, else the hash fill they are made of too. */
+/**
+ * The reference's own inputs where their shapes are this scenario's, else the hash fill they are made of too.
+ *
+ * @param largest scales floats so that this is the largest
+ */
 function feeds(
   session: Session,
   scenario: GraphScenario,
   reference: Reference | undefined,
+  largest?: number,
 ): Record<string, Tensor> {
   return Object.fromEntries(
     session.inputs.map(({ name, dtype, shape: declared }) => {
@@ -132,6 +143,10 @@ function feeds(
       }
       const values = hashFill(name, elements);
       if (name === 'timestep') values.fill(981);
+      else if (largest !== undefined && dtype.startsWith('float')) {
+        const most = values.reduce((found, value) => Math.max(found, Math.abs(value)), 0);
+        values.forEach((value, i) => (values[i] = (value / most) * largest));
+      }
       // Token ids: anything in the vocabulary takes the same time.
       else if (dtype.startsWith('int'))
         values.forEach((value, i) => (values[i] = Math.floor((value + 2) * 50)));
@@ -188,6 +203,23 @@ async function distance(
     if (!(error <= worst)) worst = error;
   }
   return worst;
+}
+
+/** Runs with inputs near the end of f16, so that activations come there: nothing may become infinite or NaN. */
+async function checkLargeInputs(session: Session, scenario: GraphScenario): Promise<void> {
+  const outputs = await session.run(feeds(session, scenario, undefined, LARGEST_INPUT));
+  await checkFinite(outputs, 'with inputs near the end of f16, an output');
+  release(outputs);
+}
+
+async function checkFinite(outputs: Record<string, Tensor>, what: string): Promise<void> {
+  for (const [name, tensor] of Object.entries(outputs)) {
+    if (!tensor.dtype.startsWith('float')) continue;
+    const numbers = await numbersOf(tensor);
+    for (let i = 0; i < numbers.length; i++) {
+      if (!Number.isFinite(numbers[i])) throw new Error(`${what} ('${name}') is ${numbers[i]} at ${i}`);
+    }
+  }
 }
 
 async function numbersOf(tensor: Tensor): Promise<ArrayLike<number>> {
