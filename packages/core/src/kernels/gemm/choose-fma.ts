@@ -52,7 +52,8 @@ export function chooseFma(problem: GemmProblem, { limits }: Capabilities): { til
     if (fmaBytes(candidate.tile) > limits.maxComputeWorkgroupStorageSize) continue;
     for (const slices of [1, 2, 3, 4, 6, 8, 12, 16]) {
       // A gate needs whole sums.
-      if (slices > 1 && (problem.gate || problem.depth / slices < MIN_SLICE_DEPTH)) break;
+      if (slices > 1 && (problem.gate || problem.output.part || problem.depth / slices < MIN_SLICE_DEPTH))
+        break;
       if (slices > 1 && partialBytes(problem, slices) > limits.maxStorageBufferBindingSize) break;
       const seconds = secondsOf(problem, columns, candidate, slices);
       if (seconds < best.seconds) best = { tile: candidate.tile, slices, seconds };

@@ -89,7 +89,7 @@ function splits(
   bindingBytes: number,
 ): boolean {
   // A gate needs whole sums.
-  if (problem.gate) return false;
+  if (problem.gate || problem.output.part) return false;
   // More than one workgroup a multiprocessor never paid for the second dispatch; each should have some rounds of work.
   return (
     tiles * slices <= MULTIPROCESSORS &&

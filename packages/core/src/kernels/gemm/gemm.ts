@@ -21,9 +21,10 @@ export function gemm(lowering: Lowering, problem: GemmProblem): void {
 function multiply(lowering: Lowering, problem: GemmProblem): void {
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
-  const slices = 'slices' in choice ? choice.slices : 1;
+  const { part } = problem.output;
+  const slices = 'slices' in choice && !part ? choice.slices : 1;
   const partial: PartialSums | undefined =
-    slices > 1 || problem.columns % 4 !== 0
+    slices > 1 || (problem.columns % 4 !== 0 && !part)
       ? { view: lowering.scratch('partial', [slices * partialElements(problem)], 'f32'), slices }
       : undefined;
   switch (choice.kind) {

@@ -76,7 +76,7 @@ fn gated(a: vec4f, b: vec4f, n: u32) -> vec4f {
 /** `fn put(slice, batch, m, n, v)`: stores four neighbouring results, finished or as partial sums. */
 export function storeCode(problem: GemmProblem, partial: PartialSums | undefined): string {
   return `fn y_index(slice: u32, batch: u32, m: u32, n: u32) -> u32 {
-  return ${partial ? 'slice * params.y_slice + ' : ''}batch * params.y_batch + m * params.y_pitch + n;
+  return ${problem.output.part ? 'params.y_offset + ' : ''}${partial ? 'slice * params.y_slice + ' : ''}batch * params.y_batch + m * params.y_pitch + n;
 }
 fn finished(v: vec4f, i: u32) -> vec4f { return ${partial ? 'v' : 'epilogue(v, i)'}; }
 fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
@@ -124,6 +124,7 @@ export function outputParams(problem: GemmProblem, partial: PartialSums | undefi
   return {
     y_pitch: u32(pitch),
     y_batch: u32(batchStride),
+    ...(problem.output.part ? { y_offset: u32(problem.output.part.offset) } : {}),
     ...(partial ? { y_slice: u32(partialElements(problem)) } : {}),
   };
 }

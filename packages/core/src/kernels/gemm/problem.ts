@@ -90,6 +90,11 @@ export interface OutputPlace {
   view: TensorView;
   pitch: number;
   batchStride: number;
+  /**
+   * The product is only a part of the tensor, from this element on: its depth cannot be split then. Rows may end inside
+   * a group of four columns; the elements up to the group's end are overwritten.
+   */
+  part?: { offset: number };
 }
 
 export interface Gate {
