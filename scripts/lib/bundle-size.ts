@@ -41,7 +41,7 @@ export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
   return sizes;
 }
 
-/** Most that the demo page's JavaScript may have, workers included, gzipped. */
+/** Bytes that the demo page's JavaScript should have at most, workers included, gzipped. */
 export const DEMO_LIMIT = 250_000;
 
 /** JavaScript of the built demo, without onnxruntime: that is fetched only for operators that the engine lacks. */
