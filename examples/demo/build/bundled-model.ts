@@ -145,7 +145,12 @@ function cardHtml(markdown: string): string {
   renderer.link = (token) => (/^https?:/.test(token.href) ? link(token) : token.text);
   const html = marked.parse(markdown, { renderer, async: false });
   // Wide tables scroll inside their box, by keyboard too.
+  let tables = 0;
   return html
-    .replaceAll('<table>', '<div class="table" tabindex="0" role="region" aria-label="Table"><table>')
+    .replaceAll(/<th[^>]*><\/th>/g, '<td></td>')
+    .replaceAll('<table>', () => {
+      tables++;
+      return `<div class="table" tabindex="0" role="region" aria-label="Table ${tables}"><table>`;
+    })
     .replaceAll('</table>', '</table></div>');
 }
