@@ -1,8 +1,7 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
-import { epilogueCode } from '../elementwise/epilogue.ts';
-import { u32 } from '../shader.ts';
-import { attentionFlops, type AttentionProblem } from './problem.ts';
-import { headAddresses, loadGroup, maskCode, SCORE_CONSTANTS } from './shared.ts';
+import { attentionDispatch } from './dispatch.ts';
+import type { AttentionProblem } from './problem.ts';
+import { loadGroup, SCORE_CONSTANTS } from './shared.ts';
 
 /**
  * Flash attention in f32 with queries, results and the online softmax (Milakov & Gimelshein 2018, Dao et al. 2022) in
@@ -30,18 +29,13 @@ export function rowsWorkgroupBytes(problem: AttentionProblem, shape: RowsShape):
 
 export function rowsKernel(problem: AttentionProblem, shape: RowsShape): DispatchSpec {
   const { threads, lanes, rows, tileKeys, subgroups } = shape;
-  const { headSize, valueSize, queries, keys, batch, heads, causal } = problem;
+  const { headSize, valueSize, keys, causal } = problem;
   const rowsPerWorkgroup = (threads / lanes) * rows;
   const [headGroups, valueGroups] = [Math.ceil(headSize / 4), Math.ceil(valueSize / 4)];
   const own = {
     head: Math.ceil(headGroups / lanes),
     value: Math.ceil(valueGroups / lanes),
   };
-  const blocks = Math.ceil(queries / rowsPerWorkgroup);
-  const workgroups = blocks * batch * heads;
-  const address = headAddresses(problem);
-  const mask = maskCode(problem);
-  const epilogue = epilogueCode(problem.epilogue, problem.output);
   const each = (count: number, text: (i: number) => string, separator = '\n  '): string =>
     Array.from({ length: count }, (_, i) => text(i)).join(separator);
   const steps = Math.log2(lanes);
@@ -196,32 +190,15 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   )}
 }
 fn put(i: u32, v: vec4f) { Y_store4(i, epilogue(v, i)); }`;
-  return {
-    name: `attention_rows_${headSize}_${lanes}x${rows}${causal ? '_causal' : ''}${problem.mask ? '_masked' : ''}`,
+  return attentionDispatch(problem, {
+    name: `attention_rows_${headSize}_${lanes}x${rows}`,
+    rows: rowsPerWorkgroup,
     directives: subgroups ? ['enable subgroups', 'diagnostic(off, subgroup_uniformity)'] : [],
-    inputs: { Q: problem.q, K: problem.k, V: problem.v, ...mask.inputs, ...epilogue.inputs },
-    outputs: { Y: problem.output },
-    functions: [
+    loads: [
       loadGroup('Q', problem.q, headSize),
       loadGroup('K', problem.k, headSize),
       loadGroup('V', problem.v, valueSize),
-      address.functions,
-      mask.functions,
-      epilogue.functions,
-    ].join('\n'),
-    params: {
-      queries: u32(queries),
-      keys: u32(keys),
-      heads: u32(heads),
-      blocks: u32(blocks),
-      workgroups: u32(workgroups),
-      scale: { type: 'f32', value: problem.scale * Math.LOG2E },
-      ...address.params,
-      ...mask.params,
-      ...epilogue.params,
-    },
+    ],
     body,
-    workgroups,
-    work: { flops: attentionFlops(problem) },
-  };
+  });
 }

@@ -1,17 +1,8 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
-import { epilogueCode } from '../elementwise/epilogue.ts';
-import { u32 } from '../shader.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
-import { attentionFlops, type AttentionProblem } from './problem.ts';
-import {
-  excludeKeys,
-  halvesCode,
-  headAddresses,
-  maskCode,
-  packCode,
-  RESCALE_THRESHOLD,
-  SCORE_CONSTANTS,
-} from './shared.ts';
+import { attentionDispatch } from './dispatch.ts';
+import type { AttentionProblem } from './problem.ts';
+import { excludeKeys, halvesCode, packCode, RESCALE_THRESHOLD, SCORE_CONSTANTS } from './shared.ts';
 
 /**
  * Flash attention on subgroup matrices for heads too large for the registers of one subgroup (512 in VAEs): the
@@ -64,15 +55,10 @@ function sizesOf(problem: AttentionProblem, { slices, rows, tileKeys }: WideMatr
 
 export function wideMatrixAttention(problem: AttentionProblem, shape: WideMatrixShape): DispatchSpec {
   const { slices, rows, tileKeys, emulated = false } = shape;
-  const { headSize, valueSize, queries, keys, batch, heads, causal } = problem;
+  const { headSize, valueSize, causal } = problem;
   const { head, value, headPitch, valuePitch, scorePitch, weightPitch, slab } = sizesOf(problem, shape);
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const threads = slices * 32;
-  const blocks = Math.ceil(queries / rows);
-  const workgroups = blocks * batch * heads;
-  const address = headAddresses(problem);
-  const mask = maskCode(problem);
-  const epilogue = epilogueCode(problem.epilogue, problem.output);
   const code = [
     halvesCode('Q', problem.q, headSize),
     halvesCode('K', problem.k, headSize),
@@ -276,32 +262,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   if (lane < ${scoring}u && group0 == 0u) { factors[row] = select(0.0, 1.0 / sum, sum > 0.0); }
   ${leave}
 }`;
-  return {
-    name: `attention_wide_matrix_${headSize}_${slices}x${rows}x${tileKeys}${causal ? '_causal' : ''}${problem.mask ? '_masked' : ''}`,
+  return attentionDispatch(problem, {
+    name: `attention_wide_matrix_${headSize}_${slices}x${rows}x${tileKeys}`,
+    rows,
     directives: matrices.directives,
     raw: code.flatMap(({ raw }) => raw),
-    inputs: { Q: problem.q, K: problem.k, V: problem.v, ...mask.inputs, ...epilogue.inputs },
-    outputs: { Y: problem.output },
-    functions: [
-      packCode(emulated),
-      ...code.map(({ functions }) => functions),
-      address.functions,
-      mask.functions,
-      epilogue.functions,
-    ].join('\n'),
-    params: {
-      queries: u32(queries),
-      keys: u32(keys),
-      heads: u32(heads),
-      blocks: u32(blocks),
-      workgroups: u32(workgroups),
-      scale: { type: 'f32', value: problem.scale * Math.LOG2E },
-      ...address.params,
-      ...mask.params,
-      ...epilogue.params,
-    },
+    loads: [packCode(emulated), ...code.map(({ functions }) => functions)],
     body,
-    workgroups,
-    work: { flops: attentionFlops(problem) },
-  };
+  });
 }

@@ -1,8 +1,7 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
-import { epilogueCode } from '../elementwise/epilogue.ts';
-import { u32 } from '../shader.ts';
-import { attentionFlops, type AttentionProblem } from './problem.ts';
-import { headAddresses, loadGroup, maskCode, SCORE_CONSTANTS } from './shared.ts';
+import { attentionDispatch } from './dispatch.ts';
+import type { AttentionProblem } from './problem.ts';
+import { loadGroup, SCORE_CONSTANTS } from './shared.ts';
 
 /**
  * Flash attention in f32 for heads too large for a few threads' registers (512 in VAEs). A workgroup takes 32 queries; a
@@ -61,14 +60,9 @@ export function wideBytes(problem: AttentionProblem, shape: WideShape): number {
 
 export function wideKernel(problem: AttentionProblem, shape: WideShape): DispatchSpec {
   const { columnLanes, tileKeys } = shape;
-  const { headSize, valueSize, queries, keys, batch, heads, causal } = problem;
+  const { headSize, valueSize, keys, causal } = problem;
   const { headGroups, valueGroups, chunkKeys, tile, scorePitch } = sizesOf(problem, shape);
   const threads = wideThreads(shape);
-  const blocks = Math.ceil(queries / ROWS);
-  const workgroups = blocks * batch * heads;
-  const address = headAddresses(problem);
-  const mask = maskCode(problem);
-  const epilogue = epilogueCode(problem.epilogue, problem.output);
   const each = (count: number, text: (i: number) => string, separator = '\n    '): string =>
     Array.from({ length: count }, (_, i) => text(i)).join(separator);
 
@@ -270,31 +264,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     '\n  ',
   )}
 }`;
-  return {
-    name: `attention_wide_${headSize}_${threads}x${tileKeys}${causal ? '_causal' : ''}${problem.mask ? '_masked' : ''}`,
-    inputs: { Q: problem.q, K: problem.k, V: problem.v, ...mask.inputs, ...epilogue.inputs },
-    outputs: { Y: problem.output },
-    functions: [
+  return attentionDispatch(problem, {
+    name: `attention_wide_${headSize}_${threads}x${tileKeys}`,
+    rows: ROWS,
+    loads: [
       loadGroup('Q', problem.q, headSize),
       loadGroup('K', problem.k, headSize),
       loadGroup('V', problem.v, valueSize),
-      address.functions,
-      mask.functions,
-      epilogue.functions,
-    ].join('\n'),
-    params: {
-      queries: u32(queries),
-      keys: u32(keys),
-      heads: u32(heads),
-      blocks: u32(blocks),
-      workgroups: u32(workgroups),
-      scale: { type: 'f32', value: problem.scale * Math.LOG2E },
-      ...address.params,
-      ...mask.params,
-      ...epilogue.params,
-    },
+    ],
     body,
-    workgroups,
-    work: { flops: attentionFlops(problem) },
-  };
+  });
 }
