@@ -28,7 +28,7 @@ test('what is packed: the model within 26 MB, every licence, no picture and noth
   for (const name of ['Apache-2.0', 'MIT-LobeHub', 'MIT-Microsoft', 'MIT-emojibase', 'MIT-emojilib', 'Unicode-3.0']) {
     expect(paths).toContain(`LICENSES/${name}.txt`);
   }
-  expect(paths).toEqual(expect.arrayContaining(['README.md', 'LICENSES/README.md', 'vocabulary.json', 'index.d.ts']));
+  expect(paths).toEqual(expect.arrayContaining(['README.md', 'LICENSES/README.md', 'index.d.ts']));
 });
 
 test('the folder holds every component that model_index.json names', async () => {
@@ -44,13 +44,13 @@ test('the folder holds every component that model_index.json names', async () =>
   }
 });
 
-test('the vocabulary knows the words of its own examples and phrases', async () => {
-  const { words, examples, scenes } = JSON.parse(
-    await readFile(new URL('../vocabulary.json', import.meta.url), 'utf8'),
-  ) as Record<'words' | 'examples' | 'scenes', string[]>;
-  const known = new Set(words);
-  const used = [...examples, ...scenes].join(' ').toLowerCase().match(/\p{L}+/gu) ?? [];
-  expect(used.filter((word) => !known.has(word))).toEqual([]);
+test('the vocabulary knows the words of the examples and suggestions', async () => {
+  const { vocabulary, examples, suggestions } = JSON.parse(
+    await readFile(new URL('calotype.json', modelUrl), 'utf8'),
+  ) as { vocabulary: string[]; examples: string[]; suggestions: Record<string, string[]> };
+  const known = new Set(vocabulary);
+  const used = [...examples, ...Object.values(suggestions).flat()].join(' ').toLowerCase().match(/\p{L}+/gu) ?? [];
+  expect(used.filter((word) => !known.has(word) && !known.has(word.replace(/s$/, '')))).toEqual([]);
   expect(known.has('lighthouse')).toBe(false);
 });
 
