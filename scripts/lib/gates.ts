@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { bundleSizes, DEMO_LIMIT, demoSize } from './bundle-size.ts';
+import { bundleSizes, DEMO_GOAL, DEMO_LIMIT, demoSize } from './bundle-size.ts';
 import { root, runNode, runTool } from './run.ts';
 
 /** What one gate of `npm test` found. */
@@ -140,9 +140,10 @@ async function size(): Promise<Outcome> {
   }
   const { minified, gzipped } = await demoSize(dist);
   console.log(`${'demo page'.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
-  if (gzipped <= DEMO_LIMIT) return count(outcome, true);
-  // A note as long as the engine alone takes most of it: lazy families and samplers would bring it below.
-  const over = `${kilobytes(gzipped).trim()} gzipped, should have ${kilobytes(DEMO_LIMIT).trim()}`;
+  count(outcome, gzipped <= DEMO_LIMIT);
+  if (gzipped <= DEMO_GOAL) return outcome;
+  // The engine alone takes most of it: lazy families and samplers would bring it to the goal.
+  const over = `${kilobytes(gzipped).trim()} gzipped, should have ${kilobytes(DEMO_GOAL).trim()}`;
   return { ...outcome, notes: [`size: the demo page has ${over}`] };
 }
 
