@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { readModel } from '@calotype/core/onnx';
+import { readModel } from '@calotype/core/tools';
 import { Engine, mapStore, type ByteSource, type FileStore } from '@calotype/core';
 import { fixturesDir } from '@calotype/dev/fixtures';
 import { beforeAll, describe, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-// What this repository's own tools rewrite and quantize model files with; no part of the published package.
+// What this repository's own tools read, rewrite and quantize model files with; no part of the published package.
 
 export { toNumbers } from './onnx/elements.ts';
 export type { Attribute, Model, ModelGraph, ModelNode, TensorRef } from './onnx/model.ts';

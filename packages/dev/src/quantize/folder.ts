@@ -7,7 +7,7 @@ import {
   type ByteSource,
   type FileStore,
   type TensorRef,
-} from '@calotype/core/quantize';
+} from '@calotype/core/tools';
 import { quantizeModel, type ConstantWriter } from './model.ts';
 
 /** What to make of a component's weights. */

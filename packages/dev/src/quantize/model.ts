@@ -8,7 +8,7 @@ import {
   type Model,
   type ModelNode,
   type TensorRef,
-} from '@calotype/core/quantize';
+} from '@calotype/core/tools';
 import { raiseOpset } from './opset.ts';
 import { quantizeAlongSecondAxis, quantizeMatrix, type Bits, type QuantizedTensor } from './tensors.ts';
 

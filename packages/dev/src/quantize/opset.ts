@@ -1,4 +1,4 @@
-import type { Attribute, Model, ModelGraph, ModelNode, TensorRef } from '@calotype/core/quantize';
+import type { Attribute, Model, ModelGraph, ModelNode, TensorRef } from '@calotype/core/tools';
 
 /** Blocks of 4-bit integers came with this version of ONNX's own operators. */
 const TARGET = 21;

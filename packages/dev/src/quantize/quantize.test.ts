@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readModel, readTensor, toNumbers, type Model, type TensorRef } from '@calotype/core/quantize';
+import { readModel, readTensor, toNumbers, type Model, type TensorRef } from '@calotype/core/tools';
 import * as ort from 'onnxruntime-web/wasm';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { fixturesDir } from '../fixtures.ts';

@@ -5,7 +5,7 @@ import {
   toFloat16,
   toNumbers,
   type TensorRef,
-} from '@calotype/core/quantize';
+} from '@calotype/core/tools';
 
 /** Bits of an integer. */
 export type Bits = 4 | 8;

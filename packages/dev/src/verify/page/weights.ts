@@ -1,5 +1,5 @@
 import { urlStore, type ByteSource, type FileStore } from '@calotype/core';
-import { readModel } from '@calotype/core/onnx';
+import { readModel } from '@calotype/core/tools';
 import { hashFillInto, type FillStatistics } from '../../hash-fill.ts';
 import { fillOnGpu } from './fill-on-gpu.ts';
 import { fetchFixture, fixtureUrl } from './reference.ts';

@@ -6,7 +6,7 @@ import {
   type ModelGraph,
   type ModelNode,
   type TensorRef,
-} from '@calotype/core/quantize';
+} from '@calotype/core/tools';
 import { float16Value } from './reference.ts';
 
 /** ONNX's codes of element types, as `Cast` names them. */
