@@ -30,7 +30,14 @@ export class ChunkFolder {
   async sizes(): Promise<Map<number, number>> {
     const sizes = new Map<number, number>();
     for await (const [name, handle] of this.#folder.entries()) {
-      if (handle.kind === 'file') sizes.set(Number(name), (await handle.getFile()).size);
+      // Chromium keeps what a stream writes in a file beside the chunk, `7.crswap`, until the stream is closed.
+      if (handle.kind !== 'file' || !/^\d+$/.test(name)) continue;
+      try {
+        sizes.set(Number(name), (await handle.getFile()).size);
+      } catch (error) {
+        // Another tab removed it after it was listed.
+        if (!(error instanceof DOMException && error.name === 'NotFoundError')) throw error;
+      }
     }
     return sizes;
   }
