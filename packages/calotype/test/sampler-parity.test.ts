@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { applyStep, createSampler, initialState, type SamplerOptions } from '../src/samplers/index.ts';
+import { relativeL2 } from './numbers.ts';
 import { readJsonGz } from './read-json-gz.ts';
+import { hashNormal, toyModel } from './toy-model.ts';
 
 interface ParityCase {
   name: string;
@@ -43,34 +45,3 @@ describe('sampler parity with diffusers', () => {
     });
   });
 });
-
-/** The elementwise stand-in for a network that the fixture was recorded with. */
-function toyModel(x: number, t: number): number {
-  return 0.7 * x * Math.cos(0.001 * t) + 0.1 * Math.sin(3 * x);
-}
-
-/** The fixtures' hash fill, mean 0 and deviation 1, rounded to float32. */
-function hashNormal(name: string, count: number): Float64Array {
-  let seed = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(name)) seed = Math.imul(seed ^ byte, 0x01000193);
-  return Float64Array.from({ length: count }, (_, i) => {
-    let x = i + Math.imul(seed, 0x9e3779b9);
-    x ^= x >>> 16;
-    x = Math.imul(x, 0x7feb352d);
-    x ^= x >>> 15;
-    x = Math.imul(x, 0x846ca68b);
-    x ^= x >>> 16;
-    return Math.fround(3.4641016151377544 * ((x >>> 8) / 2 ** 24 - 0.5));
-  });
-}
-
-function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (actual.length !== expected.length) return Infinity;
-  let error = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    error += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
-}

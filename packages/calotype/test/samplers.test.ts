@@ -13,6 +13,7 @@ import {
   registerSampler,
   samplerNames,
   samplerNamesFor,
+  unknownFields,
   type SamplerOptions,
   type SchedulerConfig,
 } from '../src/samplers/index.ts';
@@ -237,6 +238,8 @@ describe('errors name the field and the remedy', () => {
     ['dpm++-2m', { algorithm_type: 'dpmsolver' }, {}, 'final_sigmas_type', /sigma_min/],
     ['dpm++-2m', { prediction_type: 'flow_prediction' }, {}, 'use_flow_sigmas', /must be true/],
     ['dpm++-2m', { use_flow_sigmas: true, use_karras_sigmas: true }, {}, 'use_karras_sigmas', /false/],
+    ['dpm++-2m', { variance_type: 'learned_range' }, {}, 'variance_type', /leave it out/],
+    ['dpm-sde', { noise_sampler_seed: 3 }, {}, 'noise_sampler_seed', /request's seed/],
     ['unipc', { solver_p: {} }, {}, 'solver_p', /cannot be plugged in/],
     ['flow-euler', { use_dynamic_shifting: true }, { numInferenceSteps: 4 }, 'mu', /imageSeqLen/],
   ];
@@ -247,6 +250,17 @@ describe('errors name the field and the remedy', () => {
     expect(run).toThrow(message);
     expect(run).toThrow(expect.objectContaining({ field }));
   });
+});
+
+test('fields that no sampler knows are named, those of another class are not', () => {
+  const config = {
+    _class_name: 'EulerDiscreteScheduler',
+    skip_prk_steps: true,
+    predict_epsilon: false,
+    solver_p: null,
+    sigma_data: 0.5,
+  };
+  expect(unknownFields(config)).toEqual(['predict_epsilon', 'sigma_data']);
 });
 
 test('names of samplers for a model leave out those of the other kind', () => {

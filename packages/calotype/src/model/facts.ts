@@ -1,7 +1,7 @@
 import type { Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import type { Family } from '../families/index.ts';
-import type { SchedulerConfig } from '../samplers/index.ts';
+import { unknownFields, type SchedulerConfig } from '../samplers/index.ts';
 import type { DecoderFacts } from '../stages/decode-latents.ts';
 import type { LatentScaling } from '../stages/latent-scaling.ts';
 import type { ModelFolder } from './folder.ts';
@@ -25,6 +25,8 @@ export interface ModelFacts {
   scaling: LatentScaling;
   /** Of the folder's own decoder. */
   decoder: DecoderFacts;
+  /** What in the configs has no effect here, each in a sentence; empty for most models. */
+  warnings: readonly string[];
   /** `scheduler_config.json` */
   scheduler: SchedulerConfig;
   /** The denoiser's `config.json`; empty where there is none. */
@@ -69,6 +71,9 @@ export async function readFacts(
       sampleSize: sampleSizeOf(vae ?? {}),
       scaleFactor,
     },
+    warnings: unknownFields(scheduler).map(
+      (field) => `scheduler/scheduler_config.json: '${field}' is known to no sampler and has no effect.`,
+    ),
     scheduler,
     denoiser: denoiser ?? {},
     index: folder.index,

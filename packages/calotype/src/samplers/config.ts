@@ -16,6 +16,11 @@ export class ConfigReader {
     throw new SamplerError(this.sampler, field, message);
   }
 
+  /** Whether the config says `null`, where that differs from not being there. */
+  isNull(field: string): boolean {
+    return this.#config[field] === null;
+  }
+
   number(field: string, fallback: number): number {
     return this.optionalNumber(field) ?? fallback;
   }
@@ -81,6 +86,13 @@ export class ConfigReader {
       'dynamic thresholding depends on the quantiles of each image and cannot be written as per-step weights; ' +
         'it is meant for pixel-space models: set it to false.',
     );
+  }
+
+  /** Models that predict a variance too have twice the channels, of which these algorithms would use half. */
+  refuseLearnedVariance(): void {
+    const type = this.#config['variance_type'];
+    if (type !== 'learned' && type !== 'learned_range') return;
+    this.fail('variance_type', `'${type}' models predict a variance too; none is read here: leave it out.`);
   }
 
   /** `clip_sample` and `clip_sample_range`: the bound on predicted clean samples, if any. */

@@ -5,15 +5,22 @@ import type { SamplerOptions } from './types.ts';
 /**
  * Timesteps of a consistency model: evenly chosen from those it was distilled on, noisiest first
  * (Luo et al., arXiv 2310.04378).
+ *
+ * @param everyStep Whether `"original_inference_steps": null` means all training timesteps, as TCD has it.
  */
 export function consistencyTimesteps(
   config: ConfigReader,
   trainSteps: number,
   steps: number,
   options: SamplerOptions,
+  everyStep = false,
 ): Float64Array {
   if (options.timesteps) return customTimesteps(config, trainSteps, options.timesteps);
-  const original = options.originalInferenceSteps ?? config.integer('original_inference_steps', 50);
+  const every =
+    everyStep && options.originalInferenceSteps === undefined && config.isNull('original_inference_steps');
+  const original = every
+    ? trainSteps
+    : (options.originalInferenceSteps ?? config.integer('original_inference_steps', 50));
   if (!Number.isInteger(original) || original < 1 || original > trainSteps) {
     config.fail('original_inference_steps', `expected an integer from 1 to ${trainSteps}, got ${original}.`);
   }

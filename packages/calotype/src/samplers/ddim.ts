@@ -37,7 +37,7 @@ export const ddim: SamplerDefinition = {
         const stride = Math.floor(schedule.steps / steps);
         const builder = new PlanBuilder({ sampler: 'ddim', firstIndex: startStep, clampX0 });
         for (const t of timesteps.subarray(startStep)) {
-          const alphaBar = alphaAt(alphasCumprod, t, finalAlpha);
+          const alphaBar = alphaOf(alphasCumprod, t);
           const nextAlphaBar = alphaAt(alphasCumprod, t - stride, finalAlpha);
           const { alpha, sigma } = signalAndNoise(alphaBar);
           const { x0, epsilon } = prediction(type, alpha, sigma);
@@ -59,7 +59,12 @@ export const ddim: SamplerDefinition = {
   },
 };
 
-/** ᾱ at a timestep; before the first one, what the config says the end is. */
+/** ᾱ at the timestep that a step starts from. At −1 it is that of the last: Python counts from the end. */
+export function alphaOf(alphasCumprod: Float64Array, timestep: number): number {
+  return alphasCumprod.at(Math.min(timestep, alphasCumprod.length - 1))!;
+}
+
+/** ᾱ at the timestep that a step goes to; before the first one, what the config says the end is. */
 export function alphaAt(alphasCumprod: Float64Array, timestep: number, final: number): number {
-  return timestep >= 0 ? alphasCumprod[Math.min(timestep, alphasCumprod.length - 1)]! : final;
+  return timestep >= 0 ? alphaOf(alphasCumprod, timestep) : final;
 }

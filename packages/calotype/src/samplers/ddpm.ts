@@ -1,4 +1,5 @@
 import { ConfigReader } from './config.ts';
+import { alphaAt, alphaOf } from './ddim.ts';
 import { combine, PlanBuilder } from './linear.ts';
 import { ddpmBetas, noiseSchedule } from './noise-schedule.ts';
 import { mixAt, prediction, signalAndNoise } from './prediction.ts';
@@ -40,8 +41,8 @@ export const ddpm: SamplerDefinition = {
         const builder = new PlanBuilder({ sampler: 'ddpm', firstIndex: startStep, clampX0 });
         for (let i = startStep; i < timesteps.length; i++) {
           const t = timesteps[i]!;
-          const now = alphasCumprod[t]!;
-          const next = i + 1 < timesteps.length ? alphasCumprod[timesteps[i + 1]!]! : 1;
+          const now = alphaOf(alphasCumprod, t);
+          const next = i + 1 < timesteps.length ? alphaAt(alphasCumprod, timesteps[i + 1]!, 1) : 1;
           const stepAlpha = now / next;
           const stepBeta = 1 - stepAlpha;
           const { alpha, sigma } = signalAndNoise(now);

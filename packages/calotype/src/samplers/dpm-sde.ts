@@ -15,9 +15,10 @@ const slots = { base: 0, noise: 1, count: 2 } as const;
 /**
  * Second-order stochastic DPM-Solver++ as k-diffusion has it (arXiv 2211.01095).
  *
- * Both halves of a step follow one Brownian path in σ. diffusers takes the path from a tree keyed by a seed, which no
- * stream of normal numbers reproduces; here each call brings one draw and the second half reuses the first one's, with
- * the weights that give the same joint distribution.
+ * Both halves of a step follow one Brownian path in σ. diffusers takes the path from torchsde's tree, with a seed of its
+ * own that a generator's does not set: the same request gives another picture there each time. Here each call brings one
+ * draw of the request's stream, and the second half reuses the first one's with the weights that give the same joint
+ * distribution. So pictures are of the same kind and repeatable, but not diffusers'.
  */
 export const dpmSde: SamplerDefinition = {
   names: ['dpm-sde', 'dpm++-sde'],
@@ -25,6 +26,12 @@ export const dpmSde: SamplerDefinition = {
   create(source) {
     const config = new ConfigReader('dpm-sde', source);
     const type = config.prediction(['epsilon', 'v_prediction']);
+    if (config.optionalNumber('noise_sampler_seed') !== undefined) {
+      config.fail(
+        'noise_sampler_seed',
+        "is for another way to draw noise; leave it out: the request's seed counts.",
+      );
+    }
     const schedule = noiseSchedule(config, stableLinearBetas, 'unknown');
     return {
       name: 'dpm-sde',

@@ -37,6 +37,7 @@ export function readDpmSettings(config: ConfigReader): DpmSettings {
     );
   }
   config.refuseThresholding();
+  config.refuseLearnedVariance();
   return { algorithm, heun: solver === 'heun', order, zeroEnd };
 }
 

@@ -6,6 +6,8 @@ import { resolveRun } from './run.ts';
 import { karrasFamilySchedule, startSigma } from './sigma-schedule.ts';
 import type { SamplerDefinition } from './types.ts';
 
+const { fround } = Math;
+
 /**
  * Euler steps that go below the next noise level and come back up to it with fresh noise: ancestral sampling, as in
  * DDPM (Ho et al., arXiv 2006.11239), in the σ of Karras et al. (arXiv 2206.00364).
@@ -52,8 +54,13 @@ export const eulerAncestral: SamplerDefinition = {
   },
 };
 
-/** Splits a step from one noise level to the next into the level to go down to and the noise to add then. */
+/**
+ * Splits a step from one noise level to the next into the level to go down to and the noise to add then. In float32
+ * as the reference has it: over long steps the subtraction loses digits, and its pictures are made with what is left.
+ */
 export function ancestralSplit(from: number, to: number): { up: number; down: number } {
-  const up = Math.sqrt((to ** 2 * (from ** 2 - to ** 2)) / from ** 2);
-  return { up, down: Math.sqrt(Math.max(0, to ** 2 - up ** 2)) };
+  const square = (x: number): number => fround(x * x);
+  const [a, b] = [square(from), square(to)];
+  const up = fround(Math.sqrt(fround(fround(b * fround(a - b)) / a)));
+  return { up, down: fround(Math.sqrt(Math.max(0, fround(b - square(up))))) };
 }

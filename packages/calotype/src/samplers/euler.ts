@@ -37,7 +37,9 @@ export const euler: SamplerDefinition = {
         });
         const churn = { amount: 0, min: 0, max: Infinity, noise: 1, ...options.churn };
         const builder = new PlanBuilder({ sampler: 'euler', firstIndex: startStep });
-        for (let i = startStep; i < timesteps.length; i++) {
+        // Continuous timesteps are made of the levels, of which log-linear interpolation gives one more.
+        const calls = continuous ? sigmas.length - 1 : timesteps.length;
+        for (let i = startStep; i < calls; i++) {
           const sigma = sigmas[i]!;
           const churned = sigma >= churn.min && sigma <= churn.max;
           const gamma = churned ? Math.min(churn.amount / (sigmas.length - 1), Math.SQRT2 - 1) : 0;

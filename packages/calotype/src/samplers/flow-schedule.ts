@@ -61,14 +61,21 @@ export function dynamicallyShifted(
   steps: number,
   options: SamplerOptions,
 ): Float64Array {
-  const mu =
-    options.mu ?? (options.imageSeqLen === undefined ? undefined : dynamicShift(config, options.imageSeqLen));
-  if (mu === undefined) {
+  const factor = dynamicFactor(config, options);
+  if (factor === undefined) {
     return config.fail('mu', `use_dynamic_shifting needs mu or imageSeqLen to lay out ${steps} steps.`);
   }
-  const kind = config.oneOf('time_shift_type', ['exponential', 'linear'], 'exponential');
-  const factor = kind === 'exponential' ? Math.exp(mu) : mu;
   return sigmas.map((sigma) => factor / (factor + (1 / sigma - 1)));
+}
+
+/** The shift that `use_dynamic_shifting` asks for; undefined where it does not, or nothing tells the image's size. */
+export function dynamicFactor(config: ConfigReader, options: SamplerOptions): number | undefined {
+  if (!config.boolean('use_dynamic_shifting', false)) return undefined;
+  const { imageSeqLen } = options;
+  const mu = options.mu ?? (imageSeqLen === undefined ? undefined : dynamicShift(config, imageSeqLen));
+  if (mu === undefined) return undefined;
+  const kind = config.oneOf('time_shift_type', ['exponential', 'linear'], 'exponential');
+  return kind === 'exponential' ? Math.exp(mu) : mu;
 }
 
 /** Stretches levels so that the last one is `shift_terminal`, where the config has it (LTX-Video, arXiv 2501.00103). */

@@ -51,7 +51,8 @@ function create(source: SchedulerConfig, name: string, className: string, ancest
         const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
         const { up, down } = ancestral ? ancestralSplit(sigma, next) : { up: 0, down: next };
         const last = i === timesteps.length - 1;
-        const middle = last ? 0 : Math.fround(Math.sqrt(sigma * down));
+        // Where float32 leaves nothing of the level to go down to, the midpoint is still to be a level.
+        const middle = last ? 0 : Math.fround(Math.sqrt(sigma * (down || next ** 2 / sigma)));
         builder.push({
           timestep: timesteps[i]!,
           inputScale: 1 / Math.sqrt(sigma ** 2 + 1),

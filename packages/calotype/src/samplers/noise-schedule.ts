@@ -118,15 +118,16 @@ function cumulativeProduct(factors: Float64Array): Float64Array {
   return factors.map((factor) => fround((product *= factor)));
 }
 
-/** Evenly spaced float32 values, each half counted from its own end. */
+/**
+ * Evenly spaced float32 values, each half counted from its own end and rounded once, as PyTorch's fused
+ * multiply-add leaves them. A different last bit would move the levels next to t = 0 by whole digits.
+ */
 export function linspace32(start: number, end: number, count: number): Float64Array {
   const first = fround(start);
   const last = fround(end);
   if (count === 1) return Float64Array.of(first);
   const step = fround(fround(last - first) / (count - 1));
   return Float64Array.from({ length: count }, (_, i) =>
-    i < Math.floor(count / 2)
-      ? fround(first + fround(step * i))
-      : fround(last - fround(step * (count - 1 - i))),
+    fround(i < Math.floor(count / 2) ? first + step * i : last - step * (count - 1 - i)),
   );
 }

@@ -1,5 +1,5 @@
 import { ConfigReader } from './config.ts';
-import { alphaAt } from './ddim.ts';
+import { alphaAt, alphaOf } from './ddim.ts';
 import { combine, PlanBuilder } from './linear.ts';
 import { ddpmBetas, noiseSchedule } from './noise-schedule.ts';
 import { mixAt, prediction, signalAndNoise } from './prediction.ts';
@@ -65,7 +65,7 @@ export const pndm: SamplerDefinition = {
         const { sample, output } = builder;
         /** One step of equation 11: moves a sample from `t` to `next` along a given output. */
         const transfer = (base: Row, direction: Row, t: number, next: number): Row => {
-          const a = alphaAt(alphasCumprod, t, finalAlpha);
+          const a = alphaOf(alphasCumprod, t);
           const b = alphaAt(alphasCumprod, next, finalAlpha);
           const denominator = a * Math.sqrt(1 - b) + Math.sqrt(a * (1 - a) * b);
           const { alpha, sigma } = signalAndNoise(a);
@@ -113,7 +113,7 @@ export const pndm: SamplerDefinition = {
             const direction = combine(...weights.map((weight, i) => [weight, recent[i]!] as const));
             next = transfer(sample, direction, t, t - stride);
           }
-          const alphaBar = alphaAt(alphasCumprod, t, finalAlpha);
+          const alphaBar = alphaOf(alphasCumprod, t);
           const { alpha, sigma } = signalAndNoise(alphaBar);
           const { x0 } = prediction(type, alpha, sigma);
           builder.predictX0(x0.sample, x0.output);

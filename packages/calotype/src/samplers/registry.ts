@@ -7,6 +7,7 @@ import { dpmSde } from './dpm-sde.ts';
 import { dpmSinglestep } from './dpm-singlestep.ts';
 import { eulerAncestral } from './euler-ancestral.ts';
 import { euler } from './euler.ts';
+import { builtInFields } from './fields.ts';
 import { flowEuler } from './flow-euler.ts';
 import { flowHeun } from './flow-heun.ts';
 import { heun } from './heun.ts';
@@ -79,6 +80,22 @@ export function samplerNamesFor(model: SchedulerConfig): string[] {
     const sampler = fitting(name, model);
     return sampler && (!own || sampler.kind === own.kind);
   });
+}
+
+/**
+ * Fields of a scheduler config that no sampler knows: what they ask for is not done. Those with a leading underscore
+ * (`_class_name`) describe the file. A field of another class is none of them: configs keep their fields when the
+ * sampler is changed, as in diffusers.
+ */
+export function unknownFields(config: SchedulerConfig): string[] {
+  const own = new Set([...byName.values()].flatMap(({ fields = [] }) => fields));
+  return Object.keys(config).filter(
+    (field) =>
+      !field.startsWith('_') &&
+      (config[field] ?? null) !== null &&
+      !builtInFields.has(field) &&
+      !own.has(field),
+  );
 }
 
 /** The sampler, if it can do what the config asks for. */

@@ -1,4 +1,5 @@
 import { ConfigReader } from './config.ts';
+import { alphaOf } from './ddim.ts';
 import { level, type Level } from './lambda.ts';
 import { combine, PlanBuilder } from './linear.ts';
 import { ddpmBetas, noiseSchedule } from './noise-schedule.ts';
@@ -18,6 +19,7 @@ export const saSolver: SamplerDefinition = {
   create(source) {
     const config = new ConfigReader('sa-solver', source);
     config.refuseThresholding();
+    config.refuseLearnedVariance();
     if ((source['tau_func'] ?? null) !== null)
       config.fail('tau_func', 'a function cannot come from a config.');
     const algorithms = ['data_prediction', 'noise_prediction'] as const;
@@ -104,7 +106,7 @@ export const saSolver: SamplerDefinition = {
             }),
             history: [value, ...earlier.slice(0, -1), sample, builder.noise],
             drawsNoise: true,
-            noised: mixAt(schedule.alphasCumprod[timesteps[i]!]!),
+            noised: mixAt(alphaOf(schedule.alphasCumprod, timesteps[i]!)),
           });
         }
         return builder.finish({ initNoiseSigma: 1, sigmas: sigmas.slice(startStep) });

@@ -1,6 +1,7 @@
 import type { ConfigReader } from './config.ts';
 import type { NoiseSchedule } from './noise-schedule.ts';
 import { linspace32 } from './noise-schedule.ts';
+import { dynamicFactor, shifted } from './flow-schedule.ts';
 import { placeSigmas, sigmasAt, sigmaSpacing, timestepOf, type SigmaSpacing } from './sigmas.ts';
 import { customTimesteps, linspace, roundHalfEven, spacedTimesteps } from './spacing.ts';
 import type { SamplerOptions } from './types.ts';
@@ -56,13 +57,13 @@ export function karrasFamilySchedule(
     config.oneOf('interpolation_type', ['linear', 'log_linear'], 'linear') === 'log_linear'
   ) {
     const ends = [schedule.logSigmas[schedule.steps - 1]!, schedule.logSigmas[0]!] as const;
-    sigmas = linspace32(ends[0], ends[1], timesteps.length + 1).map((value) => fround(Math.exp(value)));
+    sigmas = linspace32(ends[0], ends[1], steps + 1).map((value) => fround(Math.exp(value)));
   }
   if (spacing !== undefined) {
     const highest = (style.euler ? config.optionalNumber('sigma_max') : undefined) ?? sigmas[0]!;
     const lowest =
       (style.euler ? config.optionalNumber('sigma_min') : undefined) ?? sigmas[sigmas.length - 1]!;
-    sigmas = placeSigmas(spacing, highest, lowest, timesteps.length);
+    sigmas = placeSigmas(spacing, highest, lowest, steps);
     const round = style.roundKarras && spacing === 'karras';
     timesteps = sigmas.map((sigma) => {
       const t = timestepOf(schedule, sigma);
@@ -191,10 +192,7 @@ function flowSigmas(
   }
   if (options.sigmas !== undefined)
     config.fail('sigmas', 'this sampler lays out its own schedule; give numInferenceSteps.');
-  const shift = config.number('flow_shift', 1);
-  return linspace(1, 1 / trainSteps, steps + 1)
-    .map((alpha) => 1 - alpha)
-    .map((sigma) => (shift * sigma) / (1 + (shift - 1) * sigma))
-    .toReversed()
-    .slice(0, steps);
+  const shift = dynamicFactor(config, options) ?? config.number('flow_shift', 1);
+  const levels = linspace(1, 1 / trainSteps, steps + 1).map((alpha) => 1 - alpha);
+  return shifted(levels, shift).toReversed().slice(0, steps);
 }

@@ -31,8 +31,8 @@ type Spacing = 'linspace' | 'leading' | 'trailing';
 /**
  * The timesteps that a run visits, noisiest first (Lin et al., arXiv 2305.08891, table 2).
  *
- * Trailing spacing counts down by `train / steps`. Where that quotient is rounded down there is room for one step
- * more than asked for, at −1; diffusers then returns it too, here it is left off.
+ * Trailing spacing counts down by `train / steps`. Where that quotient is rounded down (61 steps of 1000, 103, …)
+ * there is room for one step more than asked for, at −1. diffusers takes it, so it belongs to the picture.
  */
 export function spacedTimesteps(
   config: ConfigReader,
@@ -60,10 +60,12 @@ export function spacedTimesteps(
     }
     case 'trailing': {
       const ratio = trainSteps / steps;
-      const count = Math.min(steps, Math.ceil(last / ratio));
       // The step as numpy's arange has it, after one rounding at the scale of `last`: it decides where halves round.
       const step = last - ratio - last;
-      return Float64Array.from({ length: count }, (_, i) => roundHalfEven(last + i * step) - 1);
+      return Float64Array.from(
+        { length: Math.ceil(last / ratio) },
+        (_, i) => roundHalfEven(last + i * step) - 1,
+      );
     }
     default:
       return assertNever(spacing);

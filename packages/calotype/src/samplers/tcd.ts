@@ -28,7 +28,7 @@ export const tcd: SamplerDefinition = {
         const { steps, startStep } = resolveRun(config, options, { custom: ['timesteps'] });
         const eta = options.eta ?? 0.3;
         if (!(eta >= 0 && eta <= 1)) config.fail('eta', `expected 0 to 1, got ${eta}.`);
-        const timesteps = consistencyTimesteps(config, schedule.steps, steps, options);
+        const timesteps = consistencyTimesteps(config, schedule.steps, steps, options, true);
         const builder = new PlanBuilder({ sampler: 'tcd', firstIndex: startStep });
         for (let i = startStep; i < timesteps.length; i++) {
           const t = timesteps[i]!;

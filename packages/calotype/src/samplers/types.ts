@@ -116,5 +116,7 @@ export interface SamplerDefinition {
   readonly names: readonly [string, ...string[]];
   /** Class name that a `scheduler_config.json` carries in `_class_name`. */
   readonly className: string;
+  /** Fields that its configs have and diffusers' have not. */
+  readonly fields?: readonly string[];
   create(config: SchedulerConfig): Sampler;
 }

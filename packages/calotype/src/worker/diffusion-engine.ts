@@ -71,6 +71,7 @@ export class DiffusionEngine {
         precision: spec.precision ?? engine.precision,
         defaultSize,
         defaults,
+        warnings: pipeline.model.facts.warnings,
         samplers: samplerNamesFor(pipeline.model.facts.scheduler),
       };
       emit({ type: 'ready', info });

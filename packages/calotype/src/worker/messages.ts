@@ -70,6 +70,8 @@ export interface ModelInfo {
   defaultSize: number;
   /** Steps and guidance where a request names none. */
   defaults: GenerationDefaults;
+  /** What in the model's configs has no effect here, each in a sentence; empty for most models. */
+  warnings: readonly string[];
   /** Names of the samplers that it can be sampled with. */
   samplers: readonly string[];
 }

@@ -34,6 +34,7 @@ export async function main(args: string[], pageDir: string, defaultModel: string
   try {
     const outcome = await generate(host, { ...command.request, model: isUrl ? model : '/model/' }, bar);
     await writeFile(command.out, Buffer.from(outcome.png, 'base64'));
+    for (const warning of outcome.warnings) console.error(warning);
     console.log(describe(outcome, command.out, performance.now() - started));
     return 0;
   } catch (error) {

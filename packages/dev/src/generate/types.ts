@@ -27,6 +27,8 @@ export interface GenerateOutcome {
   guidanceScale: number;
   adapter: string;
   precision: string;
+  /** What in the model's configs has no effect. */
+  warnings: readonly string[];
   loadMs: number;
   encodeMs: number;
   denoiseMs: number;

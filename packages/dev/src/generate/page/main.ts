@@ -34,6 +34,7 @@ async function generate({ model, precision, ...request }: GenerateRequest): Prom
     guidanceScale: request.guidanceScale ?? client.info.defaults.guidanceScale,
     adapter: client.info.adapter,
     precision: client.info.precision,
+    warnings: client.info.warnings,
     loadMs,
     encodeMs: timings.encodeMs,
     denoiseMs: timings.denoiseMs,
