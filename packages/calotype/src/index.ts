@@ -60,6 +60,7 @@ export {
   type ClientOptions,
   type Sharing,
 } from './worker/client.ts';
+export type { ClientLoraOptions, ClientLoraSource } from './worker/client-loras.ts';
 export { DiffusionEngine, type DiffusionEngineOptions } from './worker/diffusion-engine.ts';
 export { GenerationHandle } from './worker/generation-handle.ts';
 export type {

@@ -3,6 +3,7 @@ import { LoraError } from '../errors.ts';
 import { readLora, type LoraFile, type LoraLayer, type LoraSource } from './file.ts';
 import type { LoraComponent } from './keys.ts';
 import { weightsByModule } from './modules.ts';
+import { checkScale } from './scale.ts';
 
 export interface LoraOptions extends PrepareOptions {
   /** How strongly it acts; 1 by default, 0 not at all, negative against it. */
@@ -81,7 +82,9 @@ export class LoraSet {
     return this.#inTurn(async () => {
       const { placed, skipped } = this.#place(file, options.allowUnmatched ?? false);
       const lora = new LoadedLora(options.name ?? shortName(file.name), options.scale ?? 1, placed, skipped);
-      await this.#exchange([...this.#loras, lora], placed.keys(), options);
+      // One that does not act changes no weight.
+      if (lora.scale === 0) this.#loras = [...this.#loras, lora];
+      else await this.#exchange([...this.#loras, lora], placed.keys(), options);
       return lora;
     });
   }
@@ -92,16 +95,27 @@ export class LoraSet {
    * @throws LoraError for one that is not loaded
    */
   setScale(lora: Lora, scale: number, options: PrepareOptions = {}): Promise<void> {
-    checkScale(scale);
+    return this.setScales(new Map([[lora, scale]]), options);
+  }
+
+  /**
+   * Changes how strongly several act, in one go.
+   *
+   * @throws LoraError for one that is not loaded; no scale is changed then
+   */
+  setScales(scales: ReadonlyMap<Lora, number>, options: PrepareOptions = {}): Promise<void> {
+    for (const scale of scales.values()) checkScale(scale);
     return this.#inTurn(async () => {
-      const loaded = this.#find(lora);
-      const before = loaded.scale;
-      loaded.scale = scale;
+      const changes = [...scales].map(([lora, scale]) => ({ loaded: this.#find(lora), scale }));
+      const changed = changes.filter(({ loaded, scale }) => loaded.scale !== scale);
+      const before = changed.map(({ loaded }) => loaded.scale);
+      const components = new Set(changed.flatMap(({ loaded }) => [...loaded.placed.keys()]));
+      for (const { loaded, scale } of changed) loaded.scale = scale;
       try {
-        await this.#exchange(this.#loras, loaded.placed.keys(), options);
+        await this.#exchange(this.#loras, components, options);
       } catch (error) {
-        loaded.scale = before;
-        await this.#exchange(this.#loras, loaded.placed.keys(), {}).catch(() => {});
+        changed.forEach(({ loaded }, i) => (loaded.scale = before[i]!));
+        await this.#exchange(this.#loras, components, {}).catch(() => {});
         throw error;
       }
     });
@@ -115,11 +129,9 @@ export class LoraSet {
   unload(lora: Lora, options: PrepareOptions = {}): Promise<void> {
     return this.#inTurn(async () => {
       const loaded = this.#find(lora);
-      await this.#exchange(
-        this.#loras.filter((other) => other !== loaded),
-        loaded.placed.keys(),
-        options,
-      );
+      const rest = this.#loras.filter((other) => other !== loaded);
+      if (loaded.scale === 0) this.#loras = rest;
+      else await this.#exchange(rest, loaded.placed.keys(), options);
     });
   }
 
@@ -214,10 +226,6 @@ function updatesOf(loras: readonly LoadedLora[], component: LoraComponent): Map<
     }
   }
   return updates;
-}
-
-function checkScale(scale: number): void {
-  if (!Number.isFinite(scale)) throw new LoraError('scale', `is ${scale}; it has to be a finite number.`);
 }
 
 function shortName(name: string): string {

@@ -27,9 +27,11 @@ import {
   type Link,
 } from '@calotype/scheduler';
 import * as errors from '../errors.ts';
+import type { Lora } from '../lora/index.ts';
 import type { LoadOptions } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/picture.ts';
+import { ClientLoras, type ClientLoraOptions, type ClientLoraSource } from './client-loras.ts';
 import type {
   ClientProgress,
   EngineStats,
@@ -116,6 +118,7 @@ export class TextToImageClient {
   readonly info: ModelInfo;
   readonly #client: Client<PipelineService>;
   readonly #model: ModelSpec;
+  readonly #loras: ClientLoras;
   /** Whether recordings have kernels. */
   #kernels = false;
 
@@ -123,6 +126,9 @@ export class TextToImageClient {
     this.#client = client;
     this.#model = model;
     this.info = info;
+    this.#loras = new ClientLoras((lora, signal, onEvent) =>
+      client.call('holdLora', { model, lora }, { resumable: true, signal, onEvent }),
+    );
   }
 
   /** Loads a model in a worker. Throws what `TextToImagePipeline.fromPretrained` throws, and `WorkerCrashedError`. */
@@ -193,16 +199,44 @@ export class TextToImageClient {
       ...(deadlineMs !== undefined && { deadlineMs }),
     };
     const id = crypto.randomUUID();
+    const loras = this.#loras.acting;
     return new GenerationHandle<T>(
       (signal, onEvent) =>
         this.#client.call(
           'generate',
-          { id, name, model: this.#model, options: sent, order, previewEvery },
+          { id, name, model: this.#model, options: sent, order, loras, previewEvery },
           { signal, onEvent, resumable: true },
         ) as Promise<GenerateResult<T>>,
       (changes) => this.#client.call('reorder', { id, ...changes }),
       { signal, onProgress },
     );
+  }
+
+  /** LoRAs that this client has loaded, in the order of loading. */
+  get loras(): readonly Lora[] {
+    return this.#loras.loras;
+  }
+
+  /**
+   * Loads a LoRA, for this client's requests and no others'. Every request runs with the LoRAs and scales of the moment
+   * when it was made, also after a loss of the device or the worker. Requests whose LoRAs differ do not run at the same
+   * time: one waits until those under way are through.
+   *
+   * @throws LoraError for a file that is no LoRA or was made for another model; SourceError, WeightUpdateError, the
+   *   signal's reason. Nothing is changed then.
+   */
+  loadLora(source: ClientLoraSource, options: ClientLoraOptions = {}): Promise<Lora> {
+    return this.#loras.load(source, options);
+  }
+
+  /** Changes how strongly a LoRA acts on requests made from now on. Throws `LoraError` for one that is not loaded. */
+  setLoraScale(lora: Lora, scale: number): void {
+    this.#loras.setScale(lora, scale);
+  }
+
+  /** Takes a LoRA away: requests made from now on run with weights that are the model's own again, bit by bit. */
+  unloadLora(lora: Lora): void {
+    this.#loras.unload(lora);
   }
 
   /**

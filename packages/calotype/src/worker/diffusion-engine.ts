@@ -85,10 +85,26 @@ export class DiffusionEngine {
       }
     },
 
-    generate: async ({ id, name, model: spec, options, order, previewEvery }, context) => {
+    holdLora: async ({ model: spec, lora: sent }, { signal, emit }) => {
+      using use = this.#models.use(spec);
+      const holding = use.model.loras.hold(sent);
+      try {
+        const { name, layers, skipped } = (await abortable(holding, signal)).lora;
+        emit({ type: 'ready', name, layers, skipped });
+        await abortable(new Promise<never>(() => {}), signal);
+      } finally {
+        // It may still be on its way.
+        holding.then(
+          (held) => held[Symbol.dispose](),
+          () => {},
+        );
+      }
+    },
+
+    generate: async ({ id, name, model: spec, options, order, loras = [], previewEvery }, context) => {
       const { signal, client, emit, resume, keep } = context;
       using use = this.#models.use(spec);
-      const request = { model: use.model, options, previewEvery, arrived: performance.now() };
+      const request = { model: use.model, options, loras, previewEvery, arrived: performance.now() };
       const { result, reorder } = this.scheduler.submit(this.#chain, request, {
         ...order,
         name,

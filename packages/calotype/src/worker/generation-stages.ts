@@ -15,7 +15,7 @@ import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { OutputType, OutputTypes } from '../stages/picture.ts';
 import type { ImageEncoder } from './image-encoder.ts';
 import type { LoadedModel } from './loaded-models.ts';
-import type { SentOptions } from './messages.ts';
+import type { ActingLora, SentOptions } from './messages.ts';
 
 /** Requests that denoise at once. More share no more weights: the gain of a batch levels off before. */
 const MOST_DENOISING = 8;
@@ -24,6 +24,7 @@ const MOST_DENOISING = 8;
 export interface GenerationRequest {
   model: LoadedModel;
   options: SentOptions<OutputType>;
+  loras: readonly ActingLora[];
   previewEvery: number | undefined;
   /** `performance.now()` of its arrival. */
   arrived: number;
@@ -34,20 +35,50 @@ export type GenerationEvent =
   | { type: 'preview'; step: number; steps: number; image: ImageBitmap }
   | { type: 'image'; image: number; images: number };
 
+/** A request whose model is loaded, with its LoRAs in the weights as long as this lives. */
+class Ready implements Disposable {
+  readonly request: GenerationRequest;
+  #weights: Disposable | undefined;
+
+  constructor(request: GenerationRequest, weights: Disposable) {
+    this.request = request;
+    this.#weights = weights;
+  }
+
+  /** Hands the weights on to what this becomes. */
+  takeWeights(): Disposable | undefined {
+    const weights = this.#weights;
+    this.#weights = undefined;
+    return weights;
+  }
+
+  [Symbol.dispose](): void {
+    this.takeWeights()?.[Symbol.dispose]();
+  }
+}
+
 /** A request that has been encoded. */
 class Flow implements Disposable {
   readonly request: GenerationRequest;
   readonly generation: Generation;
   /** Milliseconds that each stage took. */
   readonly took: { encode: number; denoise: number };
+  readonly #weights: Disposable | undefined;
 
-  constructor(request: GenerationRequest, generation: Generation, encodeMs: number) {
-    this.request = request;
+  constructor(ready: Ready, generation: Generation, encodeMs: number) {
+    this.request = ready.request;
     this.generation = generation;
     this.took = { encode: encodeMs, denoise: 0 };
+    this.#weights = ready.takeWeights();
+  }
+
+  /** Lets others change the weights: after the last step nothing depends on them. */
+  releaseWeights(): void {
+    this.#weights?.[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
+    this.releaseWeights();
     this.generation.dispose();
   }
 }
@@ -65,26 +96,27 @@ export function generationChain(images: ImageEncoder): Chain<GenerationRequest, 
   return chain(loading).to(encoding).to(denoising).to(decoding).to(imageEncoding(images));
 }
 
-const loading = callStage<GenerationRequest, GenerationRequest>({
+const loading = callStage<GenerationRequest, Ready>({
   name: 'load',
   place: 'cpu',
   capacity: 2,
-  run: async (request) => {
+  run: async (request, { signal }) => {
     await request.model.pipeline();
-    return request;
+    return new Ready(request, await request.model.loras.acquire(request.loras, signal));
   },
 });
 
-const encoding = callStage<GenerationRequest, Flow>({
+const encoding = callStage<Ready, Flow>({
   name: 'encode',
   place: 'gpu',
   capacity: 2,
-  run: async (request, { signal, resume }) => {
+  run: async (ready, { signal, resume }) => {
+    const { request } = ready;
     const started = performance.now();
     const checkpoint = resume?.data as GenerationCheckpoint | undefined;
     const pipeline = await request.model.pipeline();
     const generation = await begin(pipeline, request.options, signal, checkpoint);
-    return new Flow(request, generation, performance.now() - started);
+    return new Flow(ready, generation, performance.now() - started);
   },
 });
 
@@ -183,6 +215,7 @@ class DenoisingStep implements StageJob<Flow> {
 
   result(): Flow {
     this.flow.took.denoise = performance.now() - this.#started;
+    this.flow.releaseWeights();
     this.#isMine = false;
     return this.flow;
   }

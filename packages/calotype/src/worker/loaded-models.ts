@@ -2,6 +2,7 @@ import { Engine } from '@calotype/core';
 import type { LoadProgress } from '../pipelines/options.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { ModelSpec } from './messages.ts';
+import { ModelLoras } from './model-loras.ts';
 
 /** How often a device is asked for after a loss, and how long between: a GPU process takes a while to come back. */
 const ATTEMPTS = 6;
@@ -118,6 +119,8 @@ export class LoadedModel {
   readonly #engine: () => Promise<Engine>;
   readonly #listeners = new Set<(progress: LoadProgress) => void>();
   #loading: { pipeline: Promise<TextToImagePipeline>; controller: AbortController } | undefined;
+  /** The LoRAs that its users hold. */
+  readonly loras: ModelLoras = new ModelLoras(() => this.pipeline());
   users = 0;
 
   constructor(spec: ModelSpec, engine: () => Promise<Engine>) {

@@ -1,5 +1,6 @@
 import type { FileStore, Precision } from '@calotype/core';
 import type { Job, Span } from '@calotype/scheduler';
+import type { Lora } from '../lora/index.ts';
 import type { DecoderOptions } from '../model/decoder.ts';
 import type { GenerationDefaults } from '../model/facts.ts';
 import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
@@ -13,6 +14,19 @@ export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<st
 
 /** A decoder of its own, where it can be sent to a worker. */
 export type WireDecoder = WireSource | (Omit<DecoderOptions, 'source'> & { source: WireSource });
+
+/** A LoRA as a worker gets it. Those of one model with the same `id` are the same. */
+export interface SentLora {
+  id: string;
+  source: string | Blob;
+  name?: string;
+  allowUnmatched?: boolean;
+}
+
+/** A LoRA that a request runs with. */
+export interface ActingLora extends SentLora {
+  scale: number;
+}
 
 /** A model and how it is loaded. Equal ones of one engine share weights. */
 export interface ModelSpec {
@@ -76,6 +90,9 @@ export interface ModelInfo {
   samplers: readonly string[];
 }
 
+/** A LoRA has been found to fit. */
+export type LoraEvent = { type: 'ready' } & Pick<Lora, 'name' | 'layers' | 'skipped'>;
+
 /** What loading reports; `ready` may come again, after a loss. */
 export type HoldEvent = { type: 'progress'; progress: LoadProgress } | { type: 'ready'; info: ModelInfo };
 
@@ -93,6 +110,7 @@ export interface GenerateInput {
   model: ModelSpec;
   options: SentOptions<OutputType>;
   order: Order;
+  loras?: readonly ActingLora[];
   /** Steps between previews; `undefined` for none. */
   previewEvery?: number | undefined;
 }
@@ -125,6 +143,8 @@ export interface Recording {
 export type PipelineService = {
   /** Loads a model and keeps it until the job is aborted. */
   hold: Job<HoldInput, void, HoldEvent>;
+  /** Loads a LoRA and keeps it until the job is aborted. `ready` may come again, after a loss. */
+  holdLora: Job<{ model: ModelSpec; lora: SentLora }, void, LoraEvent>;
   generate: Job<GenerateInput, GenerateResult<OutputType>, ClientProgress>;
   reorder: Job<{ id: string } & Order, void>;
   /** Starts recording, or ends it and gives what was recorded. */
