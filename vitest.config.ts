@@ -15,7 +15,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           environment: 'node',
-          include: ['{packages,examples}/*/{src,test}/**/*.test.ts', 'scripts/**/*.test.ts'],
+          include: ['{packages,examples}/*/{src,test}/**/*.test.ts', '{scripts,bench}/**/*.test.ts'],
           exclude: ['**/node_modules/**', gpuTests],
           testTimeout: 30_000,
         },

@@ -6,5 +6,6 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 process.exitCode = await main(process.argv.slice(2), {
   pageDir: here('./page'),
   fixtures: here('./fixtures'),
+  pocket: here('./pocket'),
   out: here('./results'),
 });

@@ -24,6 +24,15 @@ export function requestsTable(rows: readonly RequestsRow[]): string {
   return [...head, ...lines].join('\n');
 }
 
+/** One row in a line. */
+export function describeRequests(row: RequestsRow): string {
+  return (
+    `${row.name} ${row.flags} ${row.precision}: ${row.imagesPerSecond.toFixed(2)} images/s, ` +
+    `p50 ${row.latencyP50Ms.toFixed(0)} ms, p95 ${row.latencyP95Ms.toFixed(0)} ms, ` +
+    `GPU idle ${(row.gpuIdleShare * 100).toFixed(1)} %, ${row.jobsPerStep.toFixed(1)} requests a step`
+  );
+}
+
 const colours: Readonly<Record<Mode, string>> = {
   stacked: '#9aa0a6',
   pipelined: '#4a7fb5',

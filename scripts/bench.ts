@@ -7,5 +7,10 @@ import { root } from './lib/run.ts';
 const bench = join(root, 'bench');
 const fixtures = await unpackFixtures();
 process.exitCode = await withPage(bench, (pageDir) =>
-  main(process.argv.slice(2), { pageDir, fixtures, out: join(bench, 'results') }),
+  main(process.argv.slice(2), {
+    pageDir,
+    fixtures,
+    pocket: join(root, 'packages', 'pocket', 'model'),
+    out: join(bench, 'results'),
+  }),
 );

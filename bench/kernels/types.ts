@@ -21,9 +21,7 @@ export interface KernelBenchOptions {
 }
 
 /** What the page offers to the command. */
-export interface KernelBenchPage {
-  adapter(): Promise<{ name: string; capabilities: string; precision: Precision }>;
-  warmUp(): Promise<void>;
+export interface KernelPage {
   /**
    * Names of the ways to run a case: `rule`, what the cost rules choose, and those that match a pattern.
    */

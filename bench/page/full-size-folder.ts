@@ -1,63 +1,35 @@
 import { mapStore, urlStore, type FileStore } from '@calotype/core';
 import { hashedWeights } from '@calotype/dev/hashed-weights';
+import { sd15, sdTurbo, tokenizer } from '../full-size-model.ts';
+import { openClip } from './open-clip.ts';
 
-/** Component → its graph among the fixtures of full size. */
-const graphs = {
-  text_encoder: 'clip-l-text-encoder-fp16',
-  unet: 'sd15-unet-fp16',
-  vae_decoder: 'sd-vae-decoder-fp16',
-};
-
-const configs = {
-  'model_index.json': {
-    _class_name: 'StableDiffusionPipeline',
-    text_encoder: ['transformers', 'CLIPTextModel'],
-    tokenizer: ['transformers', 'CLIPTokenizer'],
-    unet: ['diffusers', 'UNet2DConditionModel'],
-    vae_decoder: ['diffusers', 'AutoencoderKL'],
-    scheduler: ['diffusers', 'DDIMScheduler'],
-  },
-  'unet/config.json': { sample_size: 64, in_channels: 4 },
-  'vae_decoder/config.json': {
-    latent_channels: 4,
-    scaling_factor: 0.18215,
-    block_out_channels: [128, 256, 512, 512],
-  },
-  'text_encoder/config.json': { max_position_embeddings: 77 },
-  'scheduler/scheduler_config.json': {
-    _class_name: 'DDIMScheduler',
-    beta_start: 0.00085,
-    beta_end: 0.012,
-    beta_schedule: 'scaled_linear',
-    num_train_timesteps: 1000,
-    clip_sample: false,
-    set_alpha_to_one: false,
-    steps_offset: 1,
-  },
-};
-
-/** Stable Diffusion 1.5 in full size as a model folder: the fixtures' graphs, weights hash-filled, a small tokenizer. */
-export async function fullSizeFolder(): Promise<FileStore> {
+/** Stable Diffusion in full size as a model folder: the fixtures' graphs, weights hash-filled, a small tokenizer. */
+export async function fullSizeFolder(model: 'sd15' | 'sdturbo' = 'sd15'): Promise<FileStore> {
+  const { graphs, configs } = model === 'sd15' ? sd15 : sdTurbo;
   const fixtures = urlStore(new URL('/fixtures/', location.href).href);
-  const written = mapStore(
-    Object.fromEntries(
+  const encoder = model === 'sdturbo' ? openClip() : undefined;
+  const written = mapStore({
+    ...Object.fromEntries(
       Object.entries(configs).map(([path, config]) => [path, new Blob([JSON.stringify(config)])]),
     ),
-  );
+    ...(encoder && { 'text_encoder/model.onnx': encoder.bytes }),
+  });
   const place = (path: string): string => {
-    const [component, ...rest] = path.split('/');
-    const graph = graphs[component as keyof typeof graphs] as string | undefined;
-    if (!graph) return `tiny-sd/${path}`;
-    return `full-size/${rest.join('/') === 'model.onnx' ? `${graph}.onnx` : rest.join('/')}`;
+    const [component, file] = path.split('/');
+    if (component === 'tokenizer') return `${tokenizer}/${path}`;
+    const graph = graphs[component!];
+    return graph && file === 'model.onnx' ? `${graph}.onnx` : 'absent';
   };
-  const isWritten = (path: string): boolean => Object.hasOwn(configs, path);
   let store: FileStore = {
-    open: (path) => (isWritten(path) ? written.open(path) : fixtures.open(place(path))),
-    has: async (path) => isWritten(path) || fixtures.has(place(path)),
+    open: async (path) => ((await written.has(path)) ? written.open(path) : fixtures.open(place(path))),
+    has: async (path) => (await written.has(path)) || fixtures.has(place(path)),
   };
   for (const [component, graph] of Object.entries(graphs)) {
-    const list = `full-size/${graph}.weights.json`;
+    const list = `${graph}.weights.json`;
     ({ store } = await hashedWeights(store, `${component}/model.onnx`, list, { onGpu: true }));
+  }
+  if (encoder) {
+    ({ store } = await hashedWeights(store, 'text_encoder/model.onnx', encoder.weights, { onGpu: true }));
   }
   return store;
 }

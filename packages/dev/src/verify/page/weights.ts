@@ -4,7 +4,8 @@ import { hashFillInto, type FillStatistics } from '../../hash-fill.ts';
 import { fillOnGpu } from './fill-on-gpu.ts';
 import { fetchFixture, fixtureUrl } from './reference.ts';
 
-interface FilledWeight extends FillStatistics {
+/** A tensor that is left out, and what to fill it with. */
+export interface FilledWeight extends FillStatistics {
   name: string;
   dtype: string;
 }
@@ -28,18 +29,17 @@ export interface HashedWeights {
  * Supplies the external data that `model` points at but that is not there: each file's bytes are the hash fill of the
  * tensors in it, made when they are read.
  *
+ * @param list the tensors, or the fixture that lists them
  * @param options.onGpu weights are made in their buffers, gigabytes in a blink; some differ in their last bit, since
  *   the kernel computes in float32
  */
 export async function hashedWeights(
   store: FileStore,
   model: string,
-  list: string,
+  list: string | readonly FilledWeight[],
   options: { onGpu?: boolean } = {},
 ): Promise<HashedWeights> {
-  const { weights } = JSON.parse(new TextDecoder().decode(await fetchFixture(list))) as {
-    weights: FilledWeight[];
-  };
+  const weights = typeof list === 'string' ? await fetchList(list) : list;
   const listed = new Map(weights.map((weight) => [weight.name, weight]));
   const unlisted: string[] = [];
   const files = new Map<string, Span[]>();
@@ -68,6 +68,13 @@ export async function hashedWeights(
       has: async (path) => sources.has(path) || store.has(path),
     },
   };
+}
+
+async function fetchList(path: string): Promise<FilledWeight[]> {
+  const { weights } = JSON.parse(new TextDecoder().decode(await fetchFixture(path))) as {
+    weights: FilledWeight[];
+  };
+  return weights;
 }
 
 /** Folders that a model may have a graph in. */

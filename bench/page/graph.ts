@@ -1,0 +1,142 @@
+import { createSession, Engine, Tensor, type ModelSource, type Session } from '@calotype/core';
+import type { GraphScenario } from '../scenarios.ts';
+import type { BenchOptions, Measurement } from '../types.ts';
+import { at } from './phase.ts';
+import {
+  distance,
+  expectedOf,
+  feedsOf,
+  referenceOf,
+  referenceShapes,
+  tensorsOf,
+  type Reference,
+} from './reference.ts';
+import { timed } from './timing.ts';
+import { graphStore } from './weights-file.ts';
+
+/** Largest absolute value of inputs that bring activations to the end of f16, which is at 65504. */
+const LARGEST_INPUT = 60_000;
+
+/** Times one graph in this library's sessions. */
+export async function runGraph(scenario: GraphScenario, options: BenchOptions): Promise<Measurement> {
+  const { precision, flags } = options;
+  at('reading the graph');
+  const source = { store: await graphStore(scenario.graph), path: `${scenario.graph}.onnx` };
+  const reference = await referenceOf(scenario);
+  const stored = scenario.weights && (await outputsAsStored(scenario, source, options, reference));
+  using engine = await Engine.create({
+    precision,
+    ...(scenario.budget !== undefined && { memoryBudget: scenario.budget }),
+  });
+  using session = await createSession(source, {
+    engine,
+    ...(scenario.weights && { weights: scenario.weights }),
+  });
+  const inputs = tensorsOf(feedsOf(session.inputs, scenario.shapes, { reference }));
+  at('its first run');
+  const cold = performance.now();
+  const outputs = await session.run(inputs);
+  const numbers = await numbersOf(outputs);
+  checkFinite(numbers, 'an output');
+  const coldMs = performance.now() - cold;
+  let relativeL2 = distance(numbers, expectedOf(shapesOf(outputs), reference));
+  const relativeL2ToStored = stored && distance(numbers, stored)!;
+  release(outputs);
+
+  at('a run with inputs near the end of f16');
+  const large = await session.run(
+    tensorsOf(feedsOf(session.inputs, scenario.shapes, { largest: LARGEST_INPUT })),
+  );
+  checkFinite(await numbersOf(large), 'with inputs near the end of f16, an output');
+  release(large);
+
+  at('timing');
+  const times = await timed(async () => {
+    const started = performance.now();
+    const results = await session.run(inputs);
+    await engine.device.queue.onSubmittedWorkDone();
+    const elapsed = performance.now() - started;
+    release(results);
+    return elapsed;
+  }, options.runs);
+  const { peakBytes } = engine.buffers;
+
+  let profile: Measurement['profile'];
+  if (options.profile) {
+    at('its profile');
+    const result = await session.profile(inputs);
+    profile = result.dispatches;
+    release(result.outputs);
+  }
+  const { steps, buffers, weightBytes, intermediateBytes } = await session.plan(inputs);
+  const given = buffers.filter(({ content }) => content.kind === 'input' || content.kind === 'output');
+  const plannedBytes = given.reduce((sum, { bytes }) => sum + bytes, weightBytes + intermediateBytes);
+
+  // After the timing, so that another size's memory is not counted.
+  const shapes = referenceShapes(scenario, reference);
+  if (shapes) {
+    at('a run of the size of its reference');
+    const small = await session.run(tensorsOf(feedsOf(session.inputs, shapes, { reference })));
+    relativeL2 = distance(await numbersOf(small), expectedOf(shapesOf(small), reference));
+    release(small);
+  }
+  return {
+    row: {
+      scenario: scenario.name,
+      engine: 'calotype',
+      flags,
+      precision,
+      ...times,
+      relativeL2,
+      ...(relativeL2ToStored !== undefined && { relativeL2ToStored }),
+      weightBytes,
+      plannedBytes,
+      peakBytes,
+      dispatches: steps.filter((step) => step.phase !== 'load').length,
+      coldMs,
+    },
+    profile,
+  };
+}
+
+/** What the same graph gives with its weights as stored, before the engine under test takes its memory. */
+async function outputsAsStored(
+  scenario: GraphScenario,
+  source: ModelSource,
+  { precision }: BenchOptions,
+  reference: Reference | undefined,
+): Promise<Map<string, Float32Array>> {
+  at('a run with its weights as stored');
+  using engine = await Engine.create({ precision });
+  using session: Session = await createSession(source, { engine });
+  const outputs = await session.run(tensorsOf(feedsOf(session.inputs, scenario.shapes, { reference })));
+  const numbers = await numbersOf(outputs);
+  release(outputs);
+  return numbers;
+}
+
+function checkFinite(outputs: ReadonlyMap<string, Float32Array>, what: string): void {
+  for (const [name, numbers] of outputs) {
+    const index = numbers.findIndex((value) => !Number.isFinite(value));
+    if (index >= 0) throw new Error(`${what} ('${name}') is ${numbers[index]} at ${index}`);
+  }
+}
+
+/** All outputs of floats. */
+async function numbersOf(outputs: Record<string, Tensor>): Promise<Map<string, Float32Array>> {
+  const numbers = new Map<string, Float32Array>();
+  for (const [name, tensor] of Object.entries(outputs)) {
+    if (!tensor.dtype.startsWith('float')) continue;
+    const wide = tensor.gpu ? new Tensor('float32', tensor.shape, tensor.gpu) : tensor;
+    numbers.set(name, (await wide.data()) as Float32Array);
+  }
+  return numbers;
+}
+
+function shapesOf(outputs: Record<string, Tensor>): { name: string; shape: readonly number[] }[] {
+  return Object.entries(outputs).map(([name, { shape }]) => ({ name, shape }));
+}
+
+function release(outputs: Record<string, Tensor>): void {
+  for (const tensor of Object.values(outputs)) tensor.dispose();
+}
