@@ -22,8 +22,8 @@ const runs = [
   ['tiny-consistency', 'stable-diffusion', ['two-steps']],
   ['tiny-inpaint', 'stable-diffusion', ['nine-channels']],
   ['tiny-control', 'stable-diffusion', ['text', 'inpaint']],
-  ['tiny-sd3', 'stable-diffusion-3', ['three-encoders']],
-  ['tiny-flux', 'flux', ['true-cfg']],
+  ['tiny-sd3', 'stable-diffusion-3', ['three-encoders', 'from-a-picture', 'in-a-picture']],
+  ['tiny-flux', 'flux', ['true-cfg', 'from-a-picture', 'in-a-picture']],
   ['tiny-flux2', 'flux-2', ['klein']],
 ] as const;
 
