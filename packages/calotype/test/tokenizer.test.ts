@@ -27,6 +27,11 @@ describe.each([
     expect(tokenizer.encodeUnpadded(text)).toEqual(unpadded);
   });
 
+  test('a sigma at the end of a word is a sigma', () => {
+    const ids = [49406, 138, 109, 139, 481, 139, 234, 138, 112, 138, 123, 139, 481, 49407];
+    expect(tokenizer.encodeUnpadded('ΑΣ ΌΔΟΣ')).toEqual(ids);
+  });
+
   test('knows its own shape', () => {
     expect(tokenizer).toMatchObject({
       maxLength: 77,

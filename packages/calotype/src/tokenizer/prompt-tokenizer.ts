@@ -59,6 +59,7 @@ export class PromptTokenizer {
   readonly unknownId: number | undefined;
   readonly vocabularySize: number;
   readonly #tokenizer: Tokenizer;
+  readonly #isLowercase: boolean;
 
   /** @param options `maxLength`: the text encoder's, for repositories whose tokenizer names no sensible one. */
   constructor(files: TokenizerFiles, options: { maxLength?: number } = {}) {
@@ -75,6 +76,7 @@ export class PromptTokenizer {
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new TokenizerError(file, `cannot be used: ${message}`, cause);
     }
+    this.#isLowercase = JSON.stringify(json['normalizer'] ?? null).includes('"Lowercase"');
     const idOf = (token: string | undefined): number | undefined =>
       token === undefined ? undefined : this.#tokenizer.token_to_id(token);
     const padding = optionalObject(json['padding'], 'tokenizer.json');
@@ -107,12 +109,17 @@ export class PromptTokenizer {
 
   /** Ids with special tokens, neither padded nor cut. */
   encodeUnpadded(text: string): number[] {
-    return this.#tokenizer.encode(text).ids;
+    return this.#tokenizer.encode(this.#sigmas(text)).ids;
   }
 
   /** Ids without special tokens: what weighting and chunking work on. */
   encodeContent(text: string): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    return this.#tokenizer.encode(this.#sigmas(text), { add_special_tokens: false }).ids;
+  }
+
+  /** Lowercase letter by letter, as the reference does it: JavaScript writes a Σ that ends a word as ς. */
+  #sigmas(text: string): string {
+    return this.#isLowercase ? text.replaceAll('Σ', 'σ') : text;
   }
 
   /** Text that ids stand for. */

@@ -47,6 +47,10 @@ async function probeOnce(
 ): Promise<RemoteFile> {
   const exchange = await Exchange.start(url, { range: 'bytes=0-0' }, options, signal);
   const { response } = exchange;
+  if (response.ok && isPage(response)) {
+    await exchange.cancel();
+    throw new SourceError(url, 'there is no such file: the server answered with a web page', { status: 404 });
+  }
   const version = versionOf(response);
   const common = { url, version, sha256: digestOf(response) };
   if (response.status === 200) {
@@ -195,6 +199,11 @@ function digestOf({ headers }: Response): string | undefined {
 
 function weak(etag: string): string {
   return etag.replace(/^W\//, '');
+}
+
+/** Hosts of single-page applications, Vite's among them, give the application's page for every path they do not know. */
+function isPage({ headers }: Response): boolean {
+  return /^text\/html\b/i.test(headers.get('content-type') ?? '');
 }
 
 function isIdentity({ headers }: Response): boolean {

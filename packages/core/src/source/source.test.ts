@@ -176,6 +176,18 @@ describe('stores', () => {
     await expect(store.open('../secret')).rejects.toThrow(SourceError);
   });
 
+  test.each([200, 206])(
+    'urlStore of a host that answers with its page (%i) for what it has not',
+    async (status) => {
+      const headers = { 'content-type': 'text/html; charset=utf-8', 'content-range': 'bytes 0-0/900' };
+      const fetch = async (): Promise<Response> => new Response('<', { status, headers });
+      const store = urlStore('https://example.com/repo/', { fetch });
+      expect(await store.has('vae_encoder/model.onnx')).toBe(false);
+      const source = await store.open('model_index.json');
+      await expect(source.read(0, 1)).rejects.toThrow('answered with a web page');
+    },
+  );
+
   test.each([
     ['a record', mapStore({ './a/b': contents, c: new Blob([contents]) })],
     [

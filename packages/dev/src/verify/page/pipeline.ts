@@ -85,6 +85,9 @@ function optionsOf(run: Run, recorded: ReadonlyMap<string, SafeTensor>): Generat
     described.has(name) || value === null ? [] : [[camelCase(name), value] as const],
   );
   return {
+    // diffusers takes brackets as text and cuts long prompts.
+    emphasis: false,
+    maxPromptChunks: 1,
     ...(prompt !== undefined && { prompt }),
     ...(typeof neg === 'string' && { negativePrompt: neg }),
     ...(steps !== undefined && { numInferenceSteps: steps }),
