@@ -1,7 +1,8 @@
 """Phase 4: scores on the held-out prompts, and the sheets to look at.
 
 usage: evaluate.py score --variant teacher|student|shipped ... | real ... | sheets ... | table RUNS
-Every command takes --pack --tokenizer --prompts --runs (folder with vae.pt, teacher.pt, student.pt, judge.pt) and --out.
+Every command takes --pack --tokenizer --prompts --runs (folder with vae.pt, teacher.pt, student.pt, judge.pt) and --out,
+and waits for the weights that are not there yet.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import torch
 from pocket.compose.composer import Composer
 from pocket.compose.pack import Pack
 from pocket.generate import Generator
+from pocket.runtime import wait_for
 from pocket.scoring import family_scores, item_from_labels, judge_pictures, load_judge, namesakes
 from pocket.sheets import write_sheets
 
@@ -32,7 +34,7 @@ REAL_FAMILIES = {
 
 def build(options, variant, device):
     choice = VARIANTS[variant]
-    paths = [os.path.join(options.runs, name) for name in (choice["weights"], "vae.pt")]
+    paths = [wait_for(os.path.join(options.runs, name)) for name in (choice["weights"], "vae.pt")]
     generator = Generator(*paths, options.tokenizer, device, choice["quantised"], fast=variant == "teacher")
     guidance = options.guidance if variant == "teacher" else 1.0
     return lambda prompts, seeds: generator(prompts, seeds, choice["steps"], guidance)
@@ -41,9 +43,9 @@ def build(options, variant, device):
 def score(options, device):
     with open(options.prompts) as file:
         items = [item for item in json.load(file)[:: options.every] for _ in range(SEEDS_PER_PROMPT)]
+    judge = wait_for(os.path.join(options.runs, "judge.pt"))
     pictures = build(options, options.variant, device)([item["prompt"] for item in items], list(range(len(items))))
-    judge = load_judge(os.path.join(options.runs, "judge.pt"), device)
-    return family_scores(items, judge_pictures(judge, pictures, device))
+    return family_scores(items, judge_pictures(load_judge(judge, device), pictures, device))
 
 
 def score_real(options, device, per_family=150):
@@ -58,7 +60,7 @@ def score_real(options, device, per_family=150):
                 image, _, labels = composer.sample(source)
             items.append(item_from_labels(family, labels.row(), same))
             pictures.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(256, 256, 3))
-    judge = load_judge(os.path.join(options.runs, "judge.pt"), device)
+    judge = load_judge(wait_for(os.path.join(options.runs, "judge.pt")), device)
     return family_scores(items, judge_pictures(judge, torch.stack(pictures), device))
 
 
@@ -94,7 +96,7 @@ def main():
     if options.command == "table":
         table(options.runs)
     elif options.command == "sheets":
-        write_sheets(options, device, {name: build(options, name, device) for name in VARIANTS})
+        write_sheets(options, device, lambda: {name: build(options, name, device) for name in VARIANTS})
     else:
         name = options.variant if options.command == "score" else "real"
         result = score(options, device) if options.command == "score" else score_real(options, device)

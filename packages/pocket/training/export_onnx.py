@@ -12,6 +12,7 @@ import onnx
 from pocket.flow import WINDOWS
 from pocket.models.clip_text import TEXT_CONFIG
 from pocket.models.unet import UNET_CONFIG
+from pocket.models.vae import decoder_config, encoder_config
 from pocket.onnx_models import text_encoder_graph, unet_graph, vae_decoder_graph, vae_encoder_graph
 from pocket.runtime import load
 
@@ -53,11 +54,12 @@ def main():
     options = parser.parse_args()
     student, vae = load(os.path.join(options.runs, "student.pt")), load(os.path.join(options.runs, "vae.pt"))
     unet_config = {**UNET_CONFIG}
+    decoder, encoder = decoder_config(vae["config"]), encoder_config(vae["config"])
     parts = {
         "text_encoder": (text_encoder_graph(student, TEXT_CONFIG), TEXT_CONFIG),
         "unet": (unet_graph(student, unet_config), unet_config),
-        "vae_decoder": (vae_decoder_graph(vae["weights"], vae["config"]), vae["config"]),
-        "vae_encoder": (vae_encoder_graph(vae["weights"], vae["config"]), vae["config"]),
+        "vae_decoder": (vae_decoder_graph(vae["weights"], decoder), decoder),
+        "vae_encoder": (vae_encoder_graph(vae["weights"], encoder), encoder),
     }
     for name, (model, config) in parts.items():
         write_json(config, os.path.join(options.out, name, "config.json"))

@@ -39,6 +39,15 @@ def state_of(model, prefix=""):
     return state
 
 
+def autoencoder_config(folder):
+    """The autoencoder's configuration from those of its two halves."""
+    def read(part):
+        with open(os.path.join(folder, part, "config.json")) as file:
+            return json.load(file)
+
+    return {**read("vae_encoder"), "up_block_out_channels": read("vae_decoder")["block_out_channels"]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
@@ -48,9 +57,7 @@ def main():
     os.makedirs(options.out, exist_ok=True)
     denoiser = {**state_of(graph("text_encoder"), "text_encoder."), **state_of(graph("unet"), "unet.")}
     save(denoiser, os.path.join(options.out, "student.pt"))
-    with open(os.path.join(options.model, "vae_decoder", "config.json")) as file:
-        config = json.load(file)
-    save({"config": config, "weights": {**state_of(graph("vae_decoder")), **state_of(graph("vae_encoder"))}}, os.path.join(options.out, "vae.pt"))
+    save({"config": autoencoder_config(options.model), "weights": {**state_of(graph("vae_decoder")), **state_of(graph("vae_encoder"))}}, os.path.join(options.out, "vae.pt"))
 
 
 if __name__ == "__main__":

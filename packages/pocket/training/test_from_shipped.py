@@ -4,18 +4,17 @@ Needs no GPU. usage: test_from_shipped.py [--model ../model]
 """
 
 import argparse
-import json
 import os
 
 import onnx
 import torch
 
-from from_shipped import state_of
+from from_shipped import autoencoder_config, state_of
 from make_reference import PROMPT, SEED, ShippedModel
 from pocket.flow import Denoiser, fixed_noise
 from pocket.models.clip_text import TEXT_CONFIG
 from pocket.models.unet import UNET_CONFIG
-from pocket.models.vae import VAE_CONFIG, AutoencoderKL
+from pocket.models.vae import VAE_CONFIG, AutoencoderKL, decoder_config
 from pocket.onnx_models import text_encoder_graph, unet_graph, vae_decoder_graph, vae_encoder_graph
 from pocket.quantise import rounded_state
 from pocket.runtime import load_weights
@@ -26,7 +25,7 @@ def check_round_trip():
     denoiser, vae = Denoiser().state_dict(), AutoencoderKL().state_dict()
     for weights, read in (
         (denoiser, {**state_of(text_encoder_graph(denoiser, TEXT_CONFIG), "text_encoder."), **state_of(unet_graph(denoiser, UNET_CONFIG), "unet.")}),
-        (vae, {**state_of(vae_decoder_graph(vae, VAE_CONFIG)), **state_of(vae_encoder_graph(vae, VAE_CONFIG))}),
+        (vae, {**state_of(vae_decoder_graph(vae, decoder_config(VAE_CONFIG))), **state_of(vae_encoder_graph(vae, VAE_CONFIG))}),
     ):
         expected = rounded_state(weights)
         assert read.keys() == expected.keys(), read.keys() ^ expected.keys()
@@ -44,8 +43,7 @@ def check_shipped(folder):
     graph = lambda name: onnx.load(os.path.join(folder, name, "model.onnx"))
     shipped = ShippedModel(folder)
     denoiser = load_weights(Denoiser(), {**state_of(graph("text_encoder"), "text_encoder."), **state_of(graph("unet"), "unet.")}).eval()
-    with open(os.path.join(folder, "vae_decoder", "config.json")) as file:
-        vae = AutoencoderKL(json.load(file))
+    vae = AutoencoderKL(autoencoder_config(folder))
     load_weights(vae, {**state_of(graph("vae_decoder")), **state_of(graph("vae_encoder"))}).eval()
     ids = torch.tensor([shipped.tokenizer.encode(PROMPT)])
     x, t = fixed_noise([SEED], vae.config["latent_channels"]), torch.ones(1)

@@ -7,6 +7,7 @@ usage: train_judge.py --pack pack --tokenizer TOKENIZER --out runs/judge.pt --mi
 """
 
 import argparse
+import os
 
 import torch
 
@@ -14,7 +15,7 @@ from pocket.compose.labels import COLUMNS
 from pocket.compose.scenes import SIZE
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.judge import Judge, judge_loss
-from pocket.runtime import Devices, Optimiser, Schedule, save
+from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, save
 
 
 def main():
@@ -27,14 +28,20 @@ def main():
     parser.add_argument("--workers", type=int, default=20)
     parser.add_argument("--ring", type=int, default=120000)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--decay-share", type=float, default=0.6, help="share of the time, at the end, in which the rate falls")
     parser.add_argument("--seed", type=int, default=701)
+    parser.add_argument("--resume", help="weights to start from, if they are there")
     options = parser.parse_args()
 
     dataset = ComposedPictures(options.pack, options.tokenizer, options.seed, train=False)
     feed = Feed(dataset, options.workers)
     devices = Devices()
     torch.manual_seed(options.seed)
-    judge = devices.place(Judge(len(dataset.pack.concepts)))
+    judge = Judge(len(dataset.pack.concepts))
+    if options.resume and os.path.exists(options.resume):
+        load_weights(judge, load(options.resume)["weights"])
+        devices.log("goes on from", options.resume)
+    judge = devices.place(judge)
     optimiser = Optimiser(judge, devices, max_decay=0.998)
     ring = Ring(options.ring, [torch.zeros((SIZE, SIZE, 3), dtype=torch.uint8), torch.zeros(len(COLUMNS), dtype=torch.int16)], devices.device)
 
@@ -54,7 +61,7 @@ def main():
         for pictures, _, labels in feed.ready():
             ring.add([pictures, labels])
         loss, accuracy = forward_backward()
-        optimiser.step(schedule.cosine(options.rate))
+        optimiser.step(schedule.trapezoid(options.rate, decay_share=options.decay_share))
         if schedule.step % 500 == 1:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.3f} concept {accuracy.item():.3f} composed {ring.seen}")
     devices.log(f"{schedule.step} steps of {options.batch}")

@@ -69,7 +69,7 @@ def main():
     while schedule.advance():
         latents.absorb(HEAD_START + schedule.step * options.batch / options.uses)
         total += forward_backward().nan_to_num()
-        norm = optimiser.step(schedule.trapezoid(options.rate, warmup_steps=300, decay_share=0.5))
+        norm = optimiser.step(schedule.trapezoid(options.rate, warmup_steps=400, decay_share=0.5))
         if schedule.step % 250 == 0:
             dropped = optimiser.go_back_if_lost(250)
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {total.item() / 250:.4f} norm {norm.item():.3f} dropped {dropped} composed {latents.ring.seen}")

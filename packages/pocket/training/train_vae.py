@@ -1,7 +1,9 @@
 """Phase 1: the autoencoder, on whole composed pictures.
 
 Loss: L1, squared error and an L1 Laplacian pyramid, plus a KL term strong enough to keep the latent
-smooth (about 0.03 of its own spread in noise). No adversarial term.
+smooth (about 0.03 of its own spread in noise). Latents at half size must decode to the picture at half size,
+which keeps noise that means nothing out of them and makes them easier to denoise (Skorokhodov et al., 2025,
+arXiv:2502.14831). No adversarial term.
 
 usage: torchrun --nproc-per-node N train_vae.py --pack pack --tokenizer ../model/tokenizer/tokenizer.json --out runs/vae.pt --minutes 5
 """
@@ -20,6 +22,7 @@ from pocket.quantise import rounded_state
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 
 KL_WEIGHT = 2e-3
+HALF_SIZE_WEIGHT = 0.25
 
 
 def laplacian_loss(out, target, levels=3):
@@ -33,6 +36,11 @@ def laplacian_loss(out, target, levels=3):
     return loss
 
 
+def distance(out, target):
+    error = out - target
+    return error.abs().mean() + 2 * error.square().mean() + laplacian_loss(out, target)
+
+
 class VaeLoss(nn.Module):
     def __init__(self, vae):
         super().__init__()
@@ -44,9 +52,10 @@ class VaeLoss(nn.Module):
         latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         out = self.vae.decode_raw(latents.to(inputs.dtype)).float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        error = out - pictures
-        loss = error.abs().mean() + 2 * error.square().mean() + laplacian_loss(out, pictures) + KL_WEIGHT * kl
-        return loss, error.square().mean(), kl
+        some = len(pictures) // 2
+        half_size = self.vae.decode_raw(F.avg_pool2d(latents[:some], 2).to(inputs.dtype)).float()
+        loss = distance(out, pictures) + HALF_SIZE_WEIGHT * distance(half_size, F.avg_pool2d(pictures[:some], 2)) + KL_WEIGHT * kl
+        return loss, (out - pictures).square().mean(), kl
 
 
 def psnr(errors):
@@ -95,16 +104,20 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", help="weights to start from")
+    parser.add_argument("--decoder-only", action="store_true", help="with --resume: the encoder, and with it the latents, stay as they are")
     options = parser.parse_args()
 
     seed = options.seed + process_rank()
     feed = Feed(ComposedPictures(options.pack, options.tokenizer, seed), options.workers)
     devices = Devices()
     torch.manual_seed(seed)
-    vae = AutoencoderKL()
-    if options.resume:
-        saved = load(options.resume)
+    saved = load(options.resume) if options.resume else None
+    vae = AutoencoderKL(saved["config"] if saved else VAE_CONFIG)
+    if saved:
         load_weights(vae, saved["weights"])
+    if options.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     vae = devices.place(vae)
     optimiser, loss_of = Optimiser(vae, devices), VaeLoss(vae)
     size = VAE_CONFIG["sample_size"]
@@ -130,11 +143,13 @@ def main():
         if schedule.step % 200 == 1:
             devices.log(f"step {schedule.step} {schedule.fraction:.2f} loss {loss.item():.4f} psnr {psnr(error).item():.2f} kl {kl.item():.2f} composed {ring.seen}")
     optimiser.publish(optimiser.ema)
-    shift, scale = measure_latents(vae, ring, devices)
-    config = {**VAE_CONFIG, "shift_factor": round(shift, 5), "scaling_factor": round(scale, 5)}
-    devices.log(f"{schedule.step} steps of {options.batch * devices.world}, shift {shift:.4f}, scale {scale:.4f}")
+    config = vae.config
+    if not options.decoder_only:
+        shift, scale = measure_latents(vae, ring, devices)
+        config = {**config, "shift_factor": round(shift, 5), "scaling_factor": round(scale, 5)}
+    devices.log(f"{schedule.step} steps of {options.batch * devices.world}, shift {config['shift_factor']}, scale {config['scaling_factor']}")
     if devices.rank == 0:
-        state = optimiser.average_state()
+        state = {**saved["weights"], **optimiser.average_state()} if options.decoder_only else optimiser.average_state()
         save({"config": config, "weights": state}, options.out)
         more = [held_out] + [feed.next()[0] for _ in range(7)]
         for line in reconstruction_report(state, config, torch.cat(more), options.out.replace(".pt", ".jpg")):

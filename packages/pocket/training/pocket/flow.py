@@ -29,9 +29,12 @@ def mix(pictures, noise, t):
     return (1 - t) * pictures + t * noise
 
 
-def training_times(count, device, uniform_share=0.15):
-    """Logit-normal times (Esser et al., 2024, arXiv:2403.03206) with a share of uniform ones for the ends."""
-    times = torch.sigmoid(torch.randn(count, device=device))
+def training_times(count, device, uniform_share=0.15, centre=0.3):
+    """Logit-normal times (Esser et al., 2024, arXiv:2403.03206) with a share of uniform ones for the ends.
+
+    A `centre` above 0 dwells on noisy times, where it is decided what is drawn and where.
+    """
+    times = torch.sigmoid(centre + torch.randn(count, device=device))
     return torch.where(torch.rand(count, device=device) < uniform_share, torch.rand(count, device=device), times)
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from .feed import ComposedPictures, Feed, to_model_range
 from .flow import fixed_noise, sample
+from .runtime import wait_for
 from .scoring import load_judge
 
 SHOWCASE = [
@@ -72,8 +73,10 @@ def _training_pool(options):
     return torch.cat(parts)
 
 
-def write_sheets(options, device, draw):
-    """`draw` maps a variant's name to a function of (prompts, seeds)."""
+def write_sheets(options, device, build):
+    """`build` returns functions of (prompts, seeds) by variant's name; it is called once the training pictures are there."""
+    pool = _training_pool(options)
+    draw = build()
     with open(options.prompts) as file:
         items = json.load(file)
     held_out = [item["prompt"] for item in items if item["family"] != "plain"]
@@ -90,7 +93,6 @@ def write_sheets(options, device, draw):
 
     prompts = spread[::4][:: options.every]
     generated = draw["shipped"](prompts, [3000 + i for i in range(len(prompts))])
-    pool = _training_pool(options)
-    judge = load_judge(os.path.join(options.runs, "judge.pt"), device)
+    judge = load_judge(wait_for(os.path.join(options.runs, "judge.pt")), device)
     nearest = pool[_nearest(judge, generated, pool, device)]
     save(_grid(list(torch.cat([generated, nearest], 2)), prompts, 6, 150), "nearest-training.webp")

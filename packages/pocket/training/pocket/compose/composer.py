@@ -12,8 +12,8 @@ from .relations import Relations
 from .scenes import FLOATING, SCENE_PHRASES, SIZE, Backdrop
 
 FAMILY_SHARES = {
-    "plain": 0.22, "ground": 0.09, "color": 0.13, "scene": 0.14, "pair": 0.16, "material": 0.04, "count": 0.05, "wear": 0.05,
-    "ride": 0.03, "hold": 0.03, "filter": 0.06, "size": 0.01,
+    "plain": 0.17, "ground": 0.06, "color": 0.11, "scene": 0.12, "pair": 0.25, "material": 0.04, "count": 0.05, "wear": 0.07,
+    "ride": 0.04, "hold": 0.04, "filter": 0.04, "size": 0.01,
 }
 # (x, y, size) of each copy, by how many there are
 COUNT_LAYOUTS = {

@@ -56,7 +56,7 @@ class Relations:
         jitter = lambda: rng.randint(-5, 5)
         across = kind < 0.70
         if kind < 0.40:
-            words, one_first = BESIDE, rng.random() < 0.5
+            words, one_first = BESIDE, True  # in reading order: a picture that is the average of both orders is neither
         elif kind < 0.70:
             words, one_first = (LEFT_OF, True) if kind < 0.55 else (RIGHT_OF, False)
         else:

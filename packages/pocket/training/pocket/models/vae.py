@@ -1,4 +1,7 @@
-"""AutoencoderKL: eight-fold downsampling to a Gaussian latent, with diffusers' parameter names."""
+"""AutoencoderKL: eight-fold downsampling to a Gaussian latent, with diffusers' parameter names.
+
+The decoder may be narrower than the encoder: `up_block_out_channels`, as AsymmetricAutoencoderKL calls it.
+"""
 
 import torch
 from torch import nn
@@ -15,6 +18,7 @@ VAE_CONFIG = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "block_out_channels": [32, 64, 128, 192],
+    "up_block_out_channels": [32, 32, 96, 192],
     "layers_per_block": 1,
     "act_fn": "silu",
     "norm_num_groups": 8,
@@ -25,6 +29,17 @@ VAE_CONFIG = {
     "use_post_quant_conv": True,
 }
 EPS = 1e-6
+
+
+def decoder_config(config):
+    """The configuration of the decoder alone, as AutoencoderKL knows it."""
+    return {name: value for name, value in config.items() if name != "up_block_out_channels"} | {
+        "block_out_channels": config.get("up_block_out_channels", config["block_out_channels"])}
+
+
+def encoder_config(config):
+    """The configuration of the encoder alone, as AutoencoderKL knows it."""
+    return {name: value for name, value in config.items() if name != "up_block_out_channels"}
 
 
 class _Stage(nn.Module):
@@ -100,7 +115,7 @@ class AutoencoderKL(nn.Module):
         super().__init__()
         self.config = config
         channels = config["latent_channels"]
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder, self.decoder = Encoder(config), Decoder(decoder_config(config))
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)
 
