@@ -94,7 +94,7 @@ const clip: GraphScenario = {
 const tinyUnet: GraphScenario = {
   name: 'tiny-unet',
   graph: 'tiny-sd-turbo/unet/model',
-  shapes: { sample: [2, 4, 8, 8], timestep: [1], encoder_hidden_states: [2, 77, 32] },
+  shapes: { sample: [2, 4, 8, 8], timestep: [2], encoder_hidden_states: [2, 77, 32] },
 };
 
 /** The software adapter gets little ones. */

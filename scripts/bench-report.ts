@@ -20,10 +20,10 @@ await writeFile(join(root, 'docs', 'performance.svg'), performanceChart(charted)
 const page = join(root, 'docs', 'performance.md');
 let text = await readFile(page, 'utf8');
 for (const { adapter, rows } of reports) {
-  const between = new RegExp(`(<!-- results of ${adapter} -->\n)[^]*?(\n<!-- end -->)`);
+  const between = new RegExp(`(<!-- results of ${adapter} -->\n)[^]*?(<!-- end -->)`);
   text = text.replace(
     between,
-    (_, start: string, end: string) => `${start}\n${comparisonTable(rows)}\n${end}`,
+    (_, start: string, end: string) => `${start}\n${comparisonTable(rows)}\n\n${end}`,
   );
 }
 await writeFile(page, text);

@@ -1,6 +1,6 @@
 """Times networks of Stable Diffusion's shapes in PyTorch, eager and as CUDA graphs, for `npm run bench` to be compared with.
 
-    python3 bench/peers/pytorch.py --out bench/results/ADAPTER/pytorch.json [--only NAME] [--runs 15]
+    python3 bench/peers/pytorch.py --out pytorch.json [--only NAME] [--runs 15] && npm run bench -- --add pytorch.json
 
 The modules are written here for their shapes alone (weights are random), so that nothing but PyTorch is needed. Attention
 and GroupNorm are PyTorch's own. A row is what the benchmark writes; `relativeL2` compares float16 with float32 of the same
@@ -211,7 +211,7 @@ def scenarios(tiny):
     return {
         "clip-l": lambda: (TextEncoder(), [torch.randint(0, 49408, (1, 77))]),
         "unet-sd15-512-b1": lambda: unet(SD15, 1, 64),
-        "unet-sd15-512-b2": lambda: unet(SD15, 2, 64),
+        **{f"unet-sd15-512-b{batch}": lambda batch=batch: unet(SD15, batch, 64) for batch in (2, 4, 8)},
         "unet-sdturbo-512-b1": lambda: unet(SD_TURBO, 1, 64),
         "unet-sdxl-1024-b1": lambda: unet(SDXL, 1, 128),
         "vae-decoder-512": lambda: (Decoder(channels), [torch.randn(1, 4, size, size)]),
