@@ -250,7 +250,7 @@ def measure(name, make, runs, cuda):
         torch.cuda.reset_peak_memory_stats()
     actual = module(*inputs).float()
     error = ((actual - expected).norm() / expected.norm()).item()
-    row = {"scenario": name, "flags": None, "precision": str(low).removeprefix("torch."), "relativeL2": error, "dispatches": None}
+    row = {"scenario": name, "flags": None, "precision": str(low).removeprefix("torch."), "relativeL2": error, "dispatches": None, "settings": f"PyTorch {torch.__version__}"}
     rows = [{**row, "engine": "pytorch-eager", **timed(lambda: module(*inputs), runs, cuda)}]
     if cuda:
         stream = torch.cuda.Stream()
@@ -276,6 +276,7 @@ def main():
     cuda = options.device == "cuda"
     # Best settings for convolutions of fixed shapes.
     torch.backends.cudnn.benchmark = True
+    device = torch.cuda.get_device_name() if cuda else "cpu"
     rows = []
     for name, make in scenarios(options.tiny).items():
         if options.only and not any(part in name for part in options.only):
@@ -283,11 +284,11 @@ def main():
         for row in measure(name, make, options.runs, cuda):
             rows.append(row)
             print(f"{name} {row['engine']}: {row['medianMs']:.2f} ms ({row['minMs']:.2f} to {row['maxMs']:.2f}), relative L2 {row['relativeL2']:.1e}", flush=True)
-    if options.out:
-        device = torch.cuda.get_device_name() if cuda else "cpu"
-        with open(options.out, "w") as file:
-            json.dump({"adapter": device, "torch": torch.__version__, "rows": rows}, file, indent=2)
-            file.write("\n")
+        if options.out:
+            # After each, so that a run that is ended early loses none.
+            with open(options.out, "w") as file:
+                json.dump({"adapter": device, "torch": torch.__version__, "rows": rows}, file, indent=2)
+                file.write("\n")
 
 
 if __name__ == "__main__":
