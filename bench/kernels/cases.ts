@@ -133,3 +133,19 @@ export const speedCases: readonly KernelCase[] = [
   attention('VAE self 64x64', 1, 4096, 4096, 512),
   attention('VAE self 128x128', 1, 16384, 16384, 512),
 ];
+
+/** Arithmetic of a case, near enough to tell long from short. */
+export function flopsOf(item: KernelCase): number {
+  switch (item.kind) {
+    case 'gemm':
+      return 2 * item.rows * item.columns * item.depth * (item.gated ? 2 : 1);
+    case 'conv': {
+      const { batch = 1, height, width, channels, outputs, kernel = 3, stride = 1, upsample = 1 } = item;
+      return 2 * batch * height * width * (upsample / stride) ** 2 * channels * outputs * kernel ** 2;
+    }
+    case 'attention':
+      return 4 * (item.batch ?? 1) * item.heads * item.queries * item.keys * item.size;
+    case 'group-norm':
+      return 10 * item.height * item.width * item.channels;
+  }
+}

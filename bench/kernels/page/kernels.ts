@@ -7,14 +7,15 @@ import { planGraph } from '../../../packages/core/src/plan/plan-graph.ts';
 import type { Dispatch, Plan } from '../../../packages/core/src/plan/plan.ts';
 import { sizeOf } from '../../../packages/core/src/tensor/shape.ts';
 import { fromFloat16Array } from '../../../packages/core/src/tensor/float16.ts';
-import type { KernelCase } from '../cases.ts';
+import { flopsOf, type KernelCase } from '../cases.ts';
 import { at } from '../../page/phase.ts';
 import type { KernelBenchOptions, KernelPage, KernelRow } from '../types.ts';
 import { graphOf } from './graph.ts';
 import { referenceTuning, variantsOf, type Variant } from './variants.ts';
 
-/** Calls in a run: enough that weights of all of them exceed the caches. */
+/** Calls in a run: enough that weights of all of them exceed the caches, and few where each is long. */
 const CALLS = 12;
+const FLOPS = 2e12;
 /** Runs, of which the first only warms up. */
 const RUNS = 3;
 
@@ -68,9 +69,15 @@ async function run(
   // All at once: browsers compile in parallel.
   const prepared = await Promise.all(
     variants.map((variant) =>
-      prepare(item, precision, engine, precision, variant.tuning, options.time ? CALLS : 1, weights).catch(
-        (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
-      ),
+      prepare(
+        item,
+        precision,
+        engine,
+        precision,
+        variant.tuning,
+        options.time ? callsOfRun(item) : 1,
+        weights,
+      ).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
     ),
   );
   const rows: KernelRow[] = [];
@@ -79,6 +86,10 @@ async function run(
     rows.push(await measure(variants[i]!, each, engine, options, expected));
   for (const each of prepared) if (!(each instanceof Error)) each.release();
   return rows;
+}
+
+function callsOfRun(item: KernelCase): number {
+  return Math.max(2, Math.min(CALLS, Math.floor(FLOPS / flopsOf(item))));
 }
 
 /** What a case should give: all of its rows, or every `stride`-th, of `width` elements. */
