@@ -1,5 +1,10 @@
 import { modes, type Mode, type RequestsRow } from './requests-types.ts';
 
+const modelNames: Readonly<Record<RequestsRow['model'], string>> = {
+  pocket: 'Pocket',
+  sd15: 'Stable Diffusion 1.5',
+};
+
 /** One table of all rows, in Markdown. */
 export function requestsTable(rows: readonly RequestsRow[]): string {
   const head = [
@@ -16,7 +21,7 @@ export function requestsTable(rows: readonly RequestsRow[]): string {
       gain,
       `${row.latencyP50Ms.toFixed(0)} ms`,
       `${row.latencyP95Ms.toFixed(0)} ms`,
-      `${(row.gpuIdleShare * 100).toFixed(1)} %`,
+      `${(row.gpuIdleShare * 100).toFixed(1)} %${row.clocked ? '' : ' (by the CPU)'}`,
       row.jobsPerStep.toFixed(1),
     ];
     return `| ${cells.join(' | ')} |`;
@@ -39,21 +44,49 @@ const colours: Readonly<Record<Mode, string>> = {
   batched: '#c2571a',
 };
 
-const PANEL = { width: 340, height: 220, left: 44, top: 40, bottom: 34 };
+/** What is drawn of each row: a panel a quantity. */
+const quantities: readonly {
+  label: string;
+  of: (row: RequestsRow) => number;
+  /** End of a thin line above the bar. */
+  upTo?: (row: RequestsRow) => number;
+  print: (value: number) => string;
+}[] = [
+  {
+    label: 'images per second',
+    of: ({ imagesPerSecond }) => imagesPerSecond,
+    print: (value) => value.toFixed(1),
+  },
+  {
+    label: 'latency in ms: p50, with a line up to p95',
+    of: ({ latencyP50Ms }) => latencyP50Ms,
+    upTo: ({ latencyP95Ms }) => latencyP95Ms,
+    print: (value) => value.toFixed(0),
+  },
+  {
+    label: 'GPU idle, %',
+    of: ({ gpuIdleShare }) => gpuIdleShare * 100,
+    print: (value) => value.toFixed(1),
+  },
+];
 
-/** Throughput by the number of requests, a panel for each model, size and set of flags, as SVG. */
+const PANEL = { width: 320, height: 200, left: 16, top: 36, bottom: 32 };
+
+/** Throughput, latency and idle share by the number of requests; a row of panels for each model, size and set of flags. */
 export function requestsChart(rows: readonly RequestsRow[]): string {
-  const panels = new Map<string, RequestsRow[]>();
+  const loads = new Map<string, RequestsRow[]>();
   for (const row of rows) {
-    const title = `${row.model}, ${row.size} px, ${row.flags}`;
-    panels.set(title, [...(panels.get(title) ?? []), row]);
+    const title = `${modelNames[row.model]}, ${row.size} px, ${row.steps} steps, ${row.flags}`;
+    loads.set(title, [...(loads.get(title) ?? []), row]);
   }
-  const parts = [...panels].map(([title, group], i) => {
-    const [column, line] = [i % 2, Math.floor(i / 2)];
-    return `<g transform="translate(${column * PANEL.width} ${line * PANEL.height})">${panel(title, group)}</g>`;
-  });
-  const width = PANEL.width * Math.min(2, panels.size);
-  const height = PANEL.height * Math.ceil(panels.size / 2) + 24;
+  const parts = [...loads].flatMap(([title, group], line) =>
+    quantities.map((_, column) => {
+      const drawn = panel(column === 0 ? title : '', group, column);
+      return `<g transform="translate(${column * PANEL.width} ${line * PANEL.height})">${drawn}</g>`;
+    }),
+  );
+  const width = PANEL.width * quantities.length;
+  const height = PANEL.height * loads.size + 24;
   const legend = modes
     .map((mode, i) => {
       const x = PANEL.left + i * 96;
@@ -67,32 +100,38 @@ export function requestsChart(rows: readonly RequestsRow[]): string {
   );
 }
 
-function panel(title: string, rows: readonly RequestsRow[]): string {
+function panel(title: string, rows: readonly RequestsRow[], quantity: number): string {
   const { width, height, left, top, bottom } = PANEL;
+  const { label, of, upTo = of, print } = quantities[quantity]!;
   const counts = [...new Set(rows.map(({ requests }) => requests))].sort((a, b) => a - b);
-  const most = Math.max(...rows.map(({ imagesPerSecond }) => imagesPerSecond));
-  const plot = { width: width - left - 12, height: height - top - bottom };
+  const most = Math.max(...rows.map(upTo), Number.MIN_VALUE);
+  const plot = { width: width - left - 16, height: height - top - bottom - 12 };
+  const base = top + 12 + plot.height;
   const group = plot.width / counts.length;
   const bar = (group - 12) / modes.length;
+  const yOf = (value: number): number => base - (value / most) * plot.height;
   const bars = rows.map((row) => {
     const x = left + counts.indexOf(row.requests) * group + 6 + modes.indexOf(row.mode) * bar;
-    const tall = (row.imagesPerSecond / most) * plot.height;
-    const y = top + plot.height - tall;
+    const [value, end] = [of(row), upTo(row)];
+    const middle = round(x + bar / 2 - 1);
+    const line =
+      end > value
+        ? `<line x1="${middle}" x2="${middle}" y1="${round(yOf(value))}" y2="${round(yOf(end))}" stroke="${colours[row.mode]}"/>`
+        : '';
     return (
-      `<rect x="${round(x)}" y="${round(y)}" width="${round(bar - 2)}" height="${round(tall)}" fill="${colours[row.mode]}">` +
-      `<title>${row.name}: ${row.imagesPerSecond.toFixed(2)} images/s</title></rect>` +
-      `<text x="${round(x + bar / 2 - 1)}" y="${round(y - 3)}" text-anchor="middle" font-size="9">${row.imagesPerSecond.toFixed(1)}</text>`
+      `<rect x="${round(x)}" y="${round(yOf(value))}" width="${round(bar - 2)}" height="${round(base - yOf(value))}" fill="${colours[row.mode]}">` +
+      `<title>${row.name}: ${print(value)}</title></rect>${line}` +
+      `<text x="${middle}" y="${round(yOf(end) - 3)}" text-anchor="middle" font-size="8">${print(value)}</text>`
     );
   });
   const labels = counts.map(
     (count, i) =>
-      `<text x="${round(left + (i + 0.5) * group)}" y="${height - bottom + 15}" text-anchor="middle">${count}</text>`,
+      `<text x="${round(left + (i + 0.5) * group)}" y="${base + 14}" text-anchor="middle">${count}</text>`,
   );
-  const base = top + plot.height;
   return (
     `<text x="${left}" y="16" font-weight="bold">${title}</text>` +
-    `<text x="${left}" y="29" font-size="9">images per second, by requests sent at once</text>` +
-    `<line x1="${left}" x2="${width - 12}" y1="${base}" y2="${base}" stroke="#ccc"/>${bars.join('')}${labels.join('')}`
+    `<text x="${left}" y="30" font-size="9">${label}, by requests under way</text>` +
+    `<line x1="${left}" x2="${width - 16}" y1="${base}" y2="${base}" stroke="#ccc"/>${bars.join('')}${labels.join('')}`
   );
 }
 

@@ -27,6 +27,7 @@ const usage = `usage: npm run bench -- [options]
   --add FILE         add the rows of a peer (bench/peers/pytorch.py --out FILE), measuring nothing
   --precision P      f32|f16|packed-f16 (f16 where the adapter has it, else packed-f16)
   --runs N           measured runs of each (15)
+  --seconds N        requests: time for each number of them (3)
   --limit S          most seconds of a scenario, where its own limit is longer
   --profile          GPU time by kernel too
   --variants RE      kernels: also variants whose names match, for example . or ^64x160
@@ -55,6 +56,7 @@ export async function main(args: string[], places: Places): Promise<number> {
       add: { type: 'string' },
       precision: { type: 'string' },
       runs: { type: 'string', default: '15' },
+      seconds: { type: 'string', default: '3' },
       limit: { type: 'string' },
       profile: { type: 'boolean', default: false },
       variants: { type: 'string' },
@@ -113,6 +115,7 @@ export async function main(args: string[], places: Places): Promise<number> {
         flags,
         precision: (values.precision as Precision | undefined) ?? found.precision,
         runs: Number(values.runs),
+        seconds: Number(values.seconds),
         profile: values.profile,
         variants: values.variants,
       };

@@ -62,6 +62,8 @@ export interface BenchOptions {
   flags: FlagSet;
   precision: Precision;
   runs: number;
+  /** How long concurrent requests are measured. */
+  seconds: number;
   profile: boolean;
 }
 

@@ -1,9 +1,10 @@
-// Writes docs/performance.svg and the tables of docs/performance.md from bench/results, so that no number is copied by
-// hand: `npm run bench:report [ADAPTER]`. The chart is of the adapter named, else of the one measured last.
+// Writes docs/performance.svg, docs/requests.svg and the tables of docs/performance.md from bench/results, so that no number is
+// copied by hand: `npm run bench:report [ADAPTER]`. The charts are of the adapter named, else of the one measured last.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { comparisonTable, performanceChart } from '../bench/chart.ts';
-import type { Report } from '../bench/results.ts';
+import { requestsChart, requestsTable } from '../bench/requests-report.ts';
+import type { Machine, Report } from '../bench/results.ts';
 import { root } from './lib/run.ts';
 
 const folder = join(root, 'bench', 'results');
@@ -24,6 +25,18 @@ for (const { adapter, rows } of reports) {
   text = text.replace(
     between,
     (_, start: string, end: string) => `${start}\n${comparisonTable(rows)}\n\n${end}`,
+  );
+}
+// Files of before have no requests.
+const { requests = [], adapter, driver, browser }: Machine & Partial<Report> = charted;
+if (requests.length > 0) {
+  await writeFile(join(root, 'docs', 'requests.svg'), requestsChart(requests));
+  const machine = [adapter, driver && `driver ${driver}`, browser].filter(Boolean).join(', ');
+  const chart = '![Images per second, latency and GPU idle share of stacked, pipelined and batched requests]';
+  text = text.replace(
+    /(<!-- requests -->\n)[^]*?(\n<!-- end of requests -->)/,
+    (_, start: string, end: string) =>
+      `${start}\n${machine}:\n\n${chart}(requests.svg)\n\n${requestsTable(requests)}\n${end}`,
   );
 }
 await writeFile(page, text);

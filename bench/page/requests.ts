@@ -1,12 +1,15 @@
 import { NumericError, type Precision } from '@calotype/core';
-import type { JobContext } from '@calotype/scheduler';
-import { DiffusionEngine, Trace, type HoldEvent, type ModelSpec } from 'calotype';
+import { BUSY_TRACK, gpuIdleShare, type JobContext } from '@calotype/scheduler';
+import { DiffusionEngine, type HoldEvent, type ModelSpec } from 'calotype';
 import type { Mode, RequestsRow, RequestsScenario } from '../requests-types.ts';
 import type { BenchOptions } from '../types.ts';
 import { fullSizeFolder } from './full-size-folder.ts';
 
-/** Rounds of eight requests before the first measured one: what batches cost is learned, clocks ramp up. */
-const WARM_UP_ROUNDS = 2;
+/** Pictures made eight at a time before the first measurement: what batches cost is learned, clocks ramp up. */
+const WARM_UP_IMAGES: Readonly<Record<Mode, number>> = { stacked: 2, pipelined: 8, batched: 24 };
+
+/** Fewest pictures of a measurement, for each request that is under way. */
+const LEAST_ROUNDS = 2;
 
 const limits: Readonly<Record<Mode, { maxActive: number; maxBatch: number }>> = {
   stacked: { maxActive: 1, maxBatch: 1 },
@@ -18,28 +21,24 @@ let engine: DiffusionEngine | undefined;
 const models = new Map<string, Promise<ModelSpec>>();
 const warm = new Set<string>();
 
-/** Sends the scenario's requests at once, `rounds` times. */
+/** Keeps the scenario's requests under way for `options.seconds`. */
 export async function runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow> {
   engine ??= new DiffusionEngine();
   const { scheduler } = engine;
   const model = await modelOf(scenario, options.precision);
-  const round = (requests: number): Promise<{ ms: number; overflowed: boolean }[]> =>
-    Promise.all(Array.from({ length: requests }, (_, seed) => generate(model, scenario, seed)));
 
-  const key = `${scenario.model} ${scenario.size} ${scenario.mode === 'batched' ? 'batched' : ''}`;
+  const key = `${scenario.model} ${scenario.size} ${scenario.mode}`;
   Object.assign(scheduler, limits[scenario.mode]);
-  if (!warm.has(key)) for (let i = 0; i < WARM_UP_ROUNDS; i++) await round(8);
+  if (!warm.has(key)) await keepUp(8, { least: WARM_UP_IMAGES[scenario.mode], seconds: 0 }, model, scenario);
   warm.add(key);
 
-  const rounds = Math.max(1, Math.min(options.runs, 3));
-  const trace = new Trace();
-  scheduler.trace = trace;
+  await engine.service.record({ on: true }, context());
   const started = performance.now();
-  const made: { ms: number; overflowed: boolean }[] = [];
-  for (let i = 0; i < rounds; i++) made.push(...(await round(scenario.requests)));
+  const least = LEAST_ROUNDS * scenario.requests;
+  const made = await keepUp(scenario.requests, { least, seconds: options.seconds }, model, scenario);
   const seconds = (performance.now() - started) / 1000;
-  scheduler.trace = undefined;
-  const steps = trace.spans
+  const { spans } = (await engine.service.record({ on: false }, context()))!;
+  const steps = spans
     .filter(({ track, name }) => track === 'gpu' && name === 'denoise')
     .map(({ args }) => (args!['requests'] as number[]).length);
   const latencies = made.map(({ ms }) => ms).sort((a, b) => a - b);
@@ -53,18 +52,38 @@ export async function runRequests(scenario: RequestsScenario, options: BenchOpti
     imagesPerSecond: made.length / seconds,
     latencyP50Ms: percentile(0.5),
     latencyP95Ms: percentile(0.95),
-    gpuIdleShare: trace.gpuIdleShare,
+    gpuIdleShare: gpuIdleShare(spans),
+    clocked: spans.some(({ track }) => track === BUSY_TRACK),
     jobsPerStep: steps.reduce((sum, jobs) => sum + jobs, 0) / steps.length,
-    rounds,
+    images: made.length,
     overflowed: made.filter(({ overflowed }) => overflowed).length,
   };
 }
 
-async function generate(
+interface Made {
+  ms: number;
+  overflowed: boolean;
+}
+
+/** Keeps `requests` of them under way until there are enough pictures and the time is over. */
+async function keepUp(
+  requests: number,
+  until: { least: number; seconds: number },
   model: ModelSpec,
-  { size, steps }: RequestsScenario,
-  seed: number,
-): Promise<{ ms: number; overflowed: boolean }> {
+  scenario: RequestsScenario,
+): Promise<Made[]> {
+  const made: Made[] = [];
+  let begun = 0;
+  const end = performance.now() + until.seconds * 1000;
+  const oneAfterTheOther = async (): Promise<void> => {
+    while (begun < until.least || performance.now() < end)
+      made.push(await generate(model, scenario, begun++));
+  };
+  await Promise.all(Array.from({ length: requests }, oneAfterTheOther));
+  return made;
+}
+
+async function generate(model: ModelSpec, { size, steps }: RequestsScenario, seed: number): Promise<Made> {
   const started = performance.now();
   const options = {
     prompt: 'a lighthouse at night',
@@ -72,12 +91,12 @@ async function generate(
     height: size,
     numInferenceSteps: steps,
     seed,
-  };
+    output: 'imageData',
+  } as const;
   let overflowed = false;
   try {
     const input = { id: crypto.randomUUID(), model, options, order: {} };
-    const { images } = await engine!.service.generate(input, context());
-    for (const image of images) (image as ImageBitmap).close();
+    await engine!.service.generate(input, context());
   } catch (error) {
     if (!(error instanceof NumericError)) throw error;
     overflowed = true;
@@ -93,8 +112,7 @@ function modelOf({ model }: RequestsScenario, precision: Precision): Promise<Mod
 }
 
 async function hold(model: RequestsScenario['model'], precision: Precision): Promise<ModelSpec> {
-  const source =
-    model === 'sd15' ? await fullSizeFolder() : new URL(`/fixtures/${model}/`, location.href).href;
+  const source = model === 'sd15' ? await fullSizeFolder() : new URL('/pocket/', location.href).href;
   const spec: ModelSpec = { source, precision, warmUp: false };
   await new Promise<void>((ready, failed) => {
     const emit = (event: HoldEvent): void => void (event.type === 'ready' && ready());

@@ -3,5 +3,5 @@ import { library } from '../dev/src/library.ts';
 export default library({
   index: 'src/index.ts',
   'gpu-worker': 'src/worker/gpu-worker.ts',
-  'image-worker': 'src/worker/image-worker.ts',
+  'cpu-worker': 'src/worker/cpu-worker.ts',
 });

@@ -71,4 +71,11 @@ export type {
   ModelSpec,
   Order,
 } from './worker/messages.ts';
-export { QueueFullError, Trace, WorkerCrashedError, type ChromeTrace, type Span } from '@calotype/scheduler';
+export {
+  isRequestTrack,
+  QueueFullError,
+  Trace,
+  WorkerCrashedError,
+  type ChromeTrace,
+  type Span,
+} from '@calotype/scheduler';

@@ -62,7 +62,13 @@ test('tabs share one engine in a shared worker; a closed one takes only its own 
   const tabs = [await Frame.open('tabs'), await Frame.open('tabs'), await Frame.open('tabs')];
   const [first, second, third] = tabs as [Frame, Frame, Frame];
   const alone = await second.client.generate({ ...options, seed: 2 });
-  expect(await third.client.stats()).toMatchObject({ thread: 'shared-worker', models: 1, requests: 0 });
+  expect(await third.client.stats()).toMatchObject({
+    thread: 'shared-worker',
+    models: 1,
+    requests: 0,
+    // Which the pages have lent.
+    cpu: { place: 'workers' },
+  });
   let running = false;
   void first.client.generate({
     ...options,
@@ -76,6 +82,11 @@ test('tabs share one engine in a shared worker; a closed one takes only its own 
   first.close();
   expect(worstDifference(await survivor, alone)).toBeLessThanOrEqual(1);
   await expect.poll(async () => (await third.client.stats()).requests, { timeout: 5000 }).toBe(0);
+  // The page that came last has lent its workers. The next one lends its own.
+  third.close();
+  const again = await second.client.generate({ ...options, seed: 2 });
+  expect(worstDifference(again, alone)).toBeLessThanOrEqual(1);
+  expect((await second.client.stats()).cpu).toEqual({ place: 'workers' });
 });
 
 test('when the leading tab closes another takes over, and no request of the others is lost', async () => {

@@ -12,8 +12,10 @@ export type { GpuData, NumericType, TypedArray, TypedArrays } from './tensor/ten
 export type { DataType } from './tensor/dtype.ts';
 export type { Shape } from './tensor/shape.ts';
 
+export { GpuClock } from './gpu/clock.ts';
+export type { GpuInterval } from './gpu/clock.ts';
 export { Engine } from './gpu/engine.ts';
-export type { EngineOptions, RunTimes } from './gpu/engine.ts';
+export type { EngineOptions, RunTimes, Transfer } from './gpu/engine.ts';
 export type { DispatchTime } from './gpu/profiler.ts';
 export type { PrepareProgress } from './gpu/load.ts';
 export type { LowRankFactors, LowRankUpdate } from './gpu/low-rank.ts';

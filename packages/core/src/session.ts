@@ -353,7 +353,7 @@ export class Session {
       watch?.profiler.dispose();
       throw error;
     });
-    void watch?.tell();
+    watch?.tell();
     try {
       await this.#numerics?.check(results);
       this.#check();
@@ -366,15 +366,20 @@ export class Session {
   }
 
   /** Times the next run for whoever watches the engine. */
-  #watch(): { profiler: Profiler; tell: () => Promise<void> } | undefined {
+  #watch(): { profiler: Profiler; tell: () => void } | undefined {
     const { engine } = this;
     if (!engine?.onDispatches || !engine.capabilities.features.timestampQuery) return undefined;
     const profiler = new Profiler(engine);
     const submitted = performance.now();
-    const tell = async (): Promise<void> => {
+    const told = async (): Promise<void> => {
       // A device that is lost is told of elsewhere.
       const dispatches = await profiler.results().catch(() => undefined);
       if (dispatches) engine.onDispatches?.({ submitted, dispatches });
+    };
+    const tell = (): void => {
+      const telling = told();
+      engine.timed.add(telling);
+      void telling.finally(() => engine.timed.delete(telling));
     };
     return { profiler, tell };
   }

@@ -14,16 +14,21 @@ export type Notice =
   | { calotype: 'welcome'; host: string; usable: boolean }
   /** The page tells its worker to serve other tabs too. */
   | { calotype: 'open'; group: string }
+  /** With a port: whoever holds its other end is to be served too. */
+  | { calotype: 'port' }
   /** Something that a job reports. */
   | { calotype: 'event'; job: number; event: unknown }
   /** What a job would go on from if this host were gone. */
   | { calotype: 'keep'; job: number; state: unknown };
 
-/** Calls `listener` with every notice that comes. @returns stops that */
-export function onNotice(channel: Channel, listener: (notice: Notice) => void): () => void {
+/** Calls `listener` with every notice that comes, and the ports that came with it. @returns stops that */
+export function onNotice(
+  channel: Channel,
+  listener: (notice: Notice, ports: readonly MessagePort[]) => void,
+): () => void {
   const hear = (event: Event): void => {
-    const data: unknown = (event as MessageEvent).data;
-    if (typeof data === 'object' && data !== null && 'calotype' in data) listener(data as Notice);
+    const { data, ports } = event as MessageEvent<unknown>;
+    if (typeof data === 'object' && data !== null && 'calotype' in data) listener(data as Notice, ports);
   };
   channel.addEventListener('message', hear);
   channel.start?.();

@@ -26,9 +26,10 @@ export class Estimates {
     });
   }
 
-  /** Milliseconds that a step is expected to take; 0 where nothing is known. */
-  stepMs(stage: AnyStage, key: string, jobs: number, sizes: BatchSizes): number {
-    return sizes.cost(key, jobs) ?? (this.#typical.get(stage)?.stepMs ?? 0) * jobs;
+  /** Milliseconds that a step is expected to take; `undefined` where nothing is known. */
+  stepMs(stage: AnyStage, key: string, jobs: number, sizes: BatchSizes): number | undefined {
+    const typical = this.#typical.get(stage);
+    return sizes.cost(key, jobs) ?? (typical && typical.stepMs * jobs);
   }
 
   /**

@@ -1,5 +1,12 @@
-/** Steps that may be submitted and not done: one runs while the next is encoded. */
+/** Steps that may be submitted and not done, whatever they take: one runs while the next is encoded. */
 const DEPTH = 2;
+
+/**
+ * More of them lie ahead as long as they take less than this together: the news that a short step is done comes later than
+ * the next one would be. It is what an abort or a more urgent request waits for.
+ */
+const AHEAD_MS = 20;
+const MOST_DEPTH = 8;
 
 /** What a step cost, and when the GPU was at it, in milliseconds. */
 export interface Busy {
@@ -16,7 +23,8 @@ export class GpuLane {
    */
   share: number;
   readonly #whenDone: () => Promise<unknown>;
-  readonly #inFlight = new Set<Promise<void>>();
+  /** What is submitted and not done, with what it is expected to take. */
+  readonly #inFlight = new Map<Promise<void>, number>();
   #lastDone = 0;
   #pauseUntil = 0;
 
@@ -32,13 +40,26 @@ export class GpuLane {
 
   /** Resolves when the next step may be submitted. */
   async room(): Promise<void> {
-    while (this.#inFlight.size >= (this.share < 1 ? 1 : DEPTH)) await this.#inFlight.values().next().value;
+    while (this.#isFull) await this.#inFlight.keys().next().value;
     const pause = this.#pauseUntil - performance.now();
     if (this.share < 1 && pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
   }
 
-  /** Follows what was submitted from `start` on; calls `measured` once the GPU is through. Not after a loss. */
-  submitted(start: number, measured: (busy: Busy) => void): void {
+  get #isFull(): boolean {
+    const { size } = this.#inFlight;
+    if (size < DEPTH) return this.share < 1 && size > 0;
+    if (this.share < 1 || size >= MOST_DEPTH) return true;
+    let aheadMs = 0;
+    for (const expected of this.#inFlight.values()) aheadMs += expected;
+    return aheadMs >= AHEAD_MS;
+  }
+
+  /**
+   * Follows what was submitted from `start` on; calls `measured` once the GPU is through. Not after a loss.
+   *
+   * @param expectedMs what it should take; `undefined` where nothing is known
+   */
+  submitted(start: number, expectedMs: number | undefined, measured: (busy: Busy) => void): void {
     const follow = async (): Promise<void> => {
       try {
         await this.#whenDone();
@@ -56,6 +77,6 @@ export class GpuLane {
     };
     // Not before this function has returned, so that `follow` can name its own promise.
     const following: Promise<void> = Promise.resolve().then(follow);
-    this.#inFlight.add(following);
+    this.#inFlight.set(following, expectedMs ?? Infinity);
   }
 }

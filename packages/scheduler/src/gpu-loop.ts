@@ -88,11 +88,12 @@ export class GpuLoop {
     const [leader] = batch as readonly [Entry];
     const stage = stageOf(leader);
     const key = this.#costs.keyOf(leader);
-    const estimate = this.#costs.expected(batch) / batch.length;
+    const expected = this.#costs.expected(batch);
+    const estimate = (expected ?? 0) / batch.length;
     this.#fairness.serve(leader.client);
     for (const { client } of batch) this.#fairness.charge(client, estimate);
     return () =>
-      this.lane.submitted(start, (busy) => {
+      this.lane.submitted(start, expected, (busy) => {
         const { ms } = busy;
         this.#costs.sizes.record(key, batch.length, ms);
         this.#costs.estimates.record(stage, job.steps, batch.length, ms);

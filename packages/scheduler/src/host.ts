@@ -54,7 +54,8 @@ export function serve(service: Service, options: ServeOptions = {}): void {
     channel.postMessage({ calotype: 'welcome', host, usable: await usable } satisfies Notice, []);
   };
   const accept = (channel: Channel): void => {
-    onNotice(channel, (notice) => {
+    onNotice(channel, (notice, ports) => {
+      if (notice.calotype === 'port') for (const port of ports) accept(port);
       if (notice.calotype === 'hello') void welcome(channel, notice.client);
       if (notice.calotype === 'open') void openTo(notice.group);
     });

@@ -13,18 +13,22 @@ export {
   type StageContext,
   type StageJob,
 } from './stage.ts';
+export { toChromeTrace } from './chrome-trace.ts';
+export { gpuIdleShare, Trace } from './trace.ts';
 export {
+  BUSY_TRACK,
+  isRequestTrack,
   KERNEL_TRACK,
-  gpuIdleShare,
-  toChromeTrace,
-  Trace,
+  THREAD_TRACK,
+  TRANSFER_TRACK,
   type ChromeTrace,
   type Span,
   type TraceEvent,
-} from './trace.ts';
+} from './span.ts';
 export {
   FirstUsableLink,
   LeaderLink,
+  PortLink,
   SharedWorkerLink,
   WorkerLink,
   type Connection,

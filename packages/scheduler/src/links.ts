@@ -40,6 +40,13 @@ export class WorkerLink implements Link {
     return greet(worker, client, whenFails(worker));
   }
 
+  /** A port to the worker, for a thread that cannot start one itself. Only once it is connected. */
+  port(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#worker?.postMessage({ calotype: 'port' } satisfies Notice, [port1]);
+    return port2;
+  }
+
   /** Has the worker serve other tabs, which find it by this name. */
   open(group: string): void {
     this.#worker?.postMessage({ calotype: 'open', group } satisfies Notice, []);
@@ -48,6 +55,28 @@ export class WorkerLink implements Link {
   dispose(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+  }
+}
+
+/** A worker that another thread has started. */
+export class PortLink implements Link {
+  readonly #ask: () => Promise<MessagePort>;
+  #port: MessagePort | undefined;
+
+  /** @param ask whoever may start workers, for a port to one, each time */
+  constructor(ask: () => Promise<MessagePort>) {
+    this.#ask = ask;
+  }
+
+  async connect(client: string): Promise<Connection> {
+    this.#port?.close();
+    this.#port = await this.#ask();
+    return greet(this.#port, client, new Promise(() => {}));
+  }
+
+  dispose(): void {
+    this.#port?.close();
+    this.#port = undefined;
   }
 }
 

@@ -5,8 +5,12 @@ import { inOrder } from './reporter.ts';
 import { stageOf, type Entry } from './request.ts';
 import type { AnyStage } from './stage.ts';
 
-/** Another request's earlier stage goes first when it takes at most this many steps' time, so that it can join them. */
+/**
+ * Another request's earlier stage goes first, so that it can join a step, when it takes at most this many steps' time, or this
+ * share of the steps that it can still join.
+ */
 const FILL_STEPS = 2;
+const FILL_SHARE = 0.5;
 
 /** Picks what the GPU does next, with what was learned of the costs. */
 export class NextStep {
@@ -39,20 +43,25 @@ export class NextStep {
     const mates = ready.filter(
       (entry) => stageOf(entry) === stage && entry.job!.batchKey === key && !entry.alone,
     );
-    const joiner = mates.length < limit ? this.#joiner(leader, ready) : undefined;
+    const costKey = this.keyOf(leader);
+    // Where larger batches gain nothing, nobody needs to join.
+    const wanted = this.sizes.choose(costKey, limit, limit);
+    const joiner = mates.length < wanted ? this.#joiner(leader, ready) : undefined;
     if (joiner) return [joiner];
-    return mates.slice(0, this.sizes.choose(this.keyOf(leader), mates.length, limit));
+    return mates.slice(0, this.sizes.choose(costKey, mates.length, limit));
   }
 
   /** A request that could share the leader's later steps if its own earlier stage, which is short, ran first. */
   #joiner(leader: Entry, ready: readonly Entry[]): Entry | undefined {
-    const most = FILL_STEPS * this.expected([leader]);
+    const { steps, stepIndex } = leader.job!;
+    const step = this.expected([leader]) ?? 0;
+    const most = step * Math.max(FILL_STEPS, FILL_SHARE * (steps - stepIndex));
     return ready.find(
       (entry) =>
         entry.chain === leader.chain &&
         entry.stageIndex < leader.stageIndex &&
         agedPriority(entry) >= agedPriority(leader) &&
-        this.expected([entry]) <= most,
+        (this.expected([entry]) ?? 0) <= most,
     );
   }
 
@@ -64,8 +73,8 @@ export class NextStep {
     return `${id} ${entry.job?.batchKey ?? ''}`;
   }
 
-  /** Milliseconds that a step of these is expected to take; 0 where nothing is known. */
-  expected(batch: readonly Entry[]): number {
+  /** Milliseconds that a step of these is expected to take; `undefined` where nothing is known. */
+  expected(batch: readonly Entry[]): number | undefined {
     const [entry] = batch;
     return this.estimates.stepMs(stageOf(entry!), this.keyOf(entry!), batch.length, this.sizes);
   }

@@ -1,6 +1,8 @@
 import type { Estimates } from './estimate.ts';
-import { compareTurns } from './policy.ts';
+import type { Busy } from './gpu-lane.ts';
+import { compareTurns, noteOvertaken } from './policy.ts';
 import { stageOf, type Entry, type RequestEvent } from './request.ts';
+import { GPU_TRACK } from './span.ts';
 import type { Trace } from './trace.ts';
 
 /** Tells requests how they are getting on, and records it. */
@@ -48,6 +50,13 @@ export class Reporter {
         const remainingMs = this.#estimates.remaining(entry, order);
         this.emit(entry, { type: 'queued', position: entry.position, remainingMs });
       });
+  }
+
+  /** After the GPU has done a step of these. */
+  measured(batch: readonly Entry[], stage: string, { ms, start, end }: Busy): void {
+    noteOvertaken(this.#entries, batch[0]!, ms);
+    const requests = batch.map(({ name }) => name);
+    this.trace?.add({ track: GPU_TRACK, name: stage, start, end, args: { requests } });
   }
 
   /** Records a span on the request's own track. */

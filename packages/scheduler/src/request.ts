@@ -34,6 +34,8 @@ export interface RequestOptions {
 /** A request in the scheduler. */
 export interface RequestHandle<Out> {
   readonly id: number;
+  /** What traces call it. */
+  readonly name: string;
   /** Settles in any case: with the last stage's output, the signal's reason or the error that stopped it. */
   readonly result: Promise<Out>;
   /** Changes its place in the order. */

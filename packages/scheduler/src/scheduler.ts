@@ -2,11 +2,11 @@ import { Admission } from './admission.ts';
 import { BatchSizes } from './batch-sizes.ts';
 import { SchedulerDisposedError } from './errors.ts';
 import { Estimates } from './estimate.ts';
-import { GpuLane, type Busy } from './gpu-lane.ts';
+import { GpuLane } from './gpu-lane.ts';
 import { GpuLoop } from './gpu-loop.ts';
 import { NextStep } from './next-step.ts';
 import type { SchedulerOptions } from './options.ts';
-import { agedPriority, FairShare, noteOvertaken } from './policy.ts';
+import { agedPriority, FairShare } from './policy.ts';
 import { first, Reporter } from './reporter.ts';
 import {
   deadlineOf,
@@ -19,7 +19,7 @@ import {
 } from './request.ts';
 import { Rooms } from './rooms.ts';
 import { disposeValue, type AnyStage, type Chain, type StageJob } from './stage.ts';
-import { GPU_TRACK, type Trace } from './trace.ts';
+import type { Trace } from './trace.ts';
 
 /** Restarts of one request without a new checkpoint between them: it may itself be what loses the device. */
 const MOST_RESTARTS = 3;
@@ -65,7 +65,7 @@ export class Scheduler {
       advanced: (entry) => this.#advanced(entry),
       failed: (entries, error) => this.#failed(entries, error),
       unwanted: (entry) => this.#clear(entry),
-      measured: (batch, stage, busy) => this.#measured(batch, stage, busy),
+      measured: (batch, stage, busy) => this.#reporter.measured(batch, stage.name, busy),
     });
     this.#admission = new Admission(options.limit ?? 64, options.limitPerClient ?? Infinity);
     this.#rooms = new Rooms(options.memoryBudget ?? Infinity);
@@ -110,7 +110,7 @@ export class Scheduler {
    */
   submit<In, Out>(chain: Chain<In, Out>, input: In, options: RequestOptions = {}): RequestHandle<Out> {
     const id = this.#next++;
-    const { client = '', signal } = options;
+    const { client = '', signal, name = `request ${id}` } = options;
     let admitted: Entry | undefined;
     const order = { priority: options.priority ?? 0, deadline: deadlineOf(options.deadlineMs) };
     const result = new Promise<Out>((resolve, reject) => {
@@ -118,11 +118,17 @@ export class Scheduler {
         if (this.#disposed) throw new SchedulerDisposedError();
         if (signal?.aborted) this.#admission.leave(client);
         signal?.throwIfAborted();
-        admitted = this.#enter(id, chain, input, options, {
-          ...order,
-          resolve: resolve as (value: unknown) => void,
-          reject,
-        });
+        admitted = this.#enter(
+          id,
+          chain,
+          input,
+          { ...options, name },
+          {
+            ...order,
+            resolve: resolve as (value: unknown) => void,
+            reject,
+          },
+        );
       };
       if (this.#disposed) reject(new SchedulerDisposedError());
       else if (signal?.aborted) reject(signal.reason as Error);
@@ -135,6 +141,7 @@ export class Scheduler {
     });
     return {
       id,
+      name,
       result,
       reorder: (changes) => {
         if (changes.priority !== undefined) order.priority = changes.priority;
@@ -183,7 +190,7 @@ export class Scheduler {
     id: number,
     chain: Chain<In, Out>,
     input: In,
-    { client = '', name = `request ${id}`, signal, onEvent, resume }: RequestOptions,
+    { client = '', name, signal, onEvent, resume }: RequestOptions & { name: string },
     rest: Pick<Entry, 'priority' | 'deadline' | 'resolve' | 'reject'>,
   ): Entry {
     const abort = (): void => this.#end(entry, () => entry.reject(signal!.reason));
@@ -282,13 +289,6 @@ export class Scheduler {
     this.#wake();
   }
 
-  /** After the GPU has done a step. */
-  #measured(batch: readonly Entry[], { name }: AnyStage, { ms, start, end }: Busy): void {
-    noteOvertaken(this.#entries, batch[0]!, ms);
-    const requests = batch.map((entry) => entry.name);
-    this.trace?.add({ track: GPU_TRACK, name, start, end, args: { requests } });
-  }
-
   /** After a step that went well. */
   #advanced(entry: Entry): void {
     entry.state = 'ready';
@@ -342,10 +342,9 @@ export class Scheduler {
       if (entry.life === life) this.#clear(entry);
       return;
     }
-    const now = performance.now();
-    this.#reporter.span(entry, stage.name, entry.since, now);
+    this.#reporter.span(entry, stage.name, entry.since);
     entry.job = undefined;
-    entry.since = now;
+    entry.since = performance.now();
     this.#rooms.release(entry);
     this.#retryStarved();
     if (entry.stageIndex + 1 === entry.chain.stages.length) {

@@ -51,7 +51,10 @@ export function unpackError(wire: WireError): Error {
   return error;
 }
 
-/** What must be moved, not copied, when `value` crosses: bitmaps, ports and canvases, however deep. */
+/**
+ * What is moved, not copied, when `value` crosses: bitmaps, ports, canvases and bare array buffers, however deep. Of what views
+ * of memory show, copies are sent.
+ */
 export function transferablesOf(value: unknown): Transferable[] {
   const found = new Set<Transferable>();
   const visit = (item: unknown, depth: number): void => {
@@ -70,7 +73,8 @@ function isTransferable(item: object): boolean {
   return (
     (typeof ImageBitmap !== 'undefined' && item instanceof ImageBitmap) ||
     (typeof OffscreenCanvas !== 'undefined' && item instanceof OffscreenCanvas) ||
-    item instanceof MessagePort
+    item instanceof MessagePort ||
+    item instanceof ArrayBuffer
   );
 }
 

@@ -1,4 +1,4 @@
-import type { Span } from 'calotype';
+import { isRequestTrack, type Span } from 'calotype';
 
 /** A bar of a row, in milliseconds from the recording's first span. */
 export interface Bar {
@@ -43,13 +43,14 @@ export function timelineRows(spans: readonly Span[]): Rows {
     if (track === GPU) {
       rowOf(GPU).bars.push(bar);
       for (const request of (args?.['requests'] ?? []) as string[]) rowOf(request).bars.push(bar);
-    } else if (name !== 'request' && !onGpu.has(name)) rowOf(track).bars.push(bar);
+    } else if (isRequestTrack(track) && name !== 'request' && !onGpu.has(name)) rowOf(track).bars.push(bar);
   }
   return { rows: [...rows.values()], length };
 }
 
 function kindOf(name: string): string {
-  return name === 'queued' || name.startsWith('wait for ') ? 'wait' : name;
+  if (name === 'message' || name === 'queued' || name.startsWith('wait for ')) return 'wait';
+  return name === 'prepare' ? 'encode' : name;
 }
 
 /** Round times for an axis of `length` milliseconds, at most six. */

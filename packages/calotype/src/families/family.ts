@@ -65,6 +65,8 @@ export interface Family {
     shape(latents: readonly number[]): number[];
     arrange(values: Float32Array<ArrayBuffer>, latents: readonly number[]): Float32Array<ArrayBuffer>;
   };
+  /** What a prompt is wrapped in before it is tokenized, where that is more than the prompt. */
+  template?(prompt: string): string;
   encode(context: EncodeContext, request: EncodeRequest): Promise<Conditioning>;
   /** Tokens that the denoiser attends to. */
   tokens(context: Pick<EncodeContext, 'encoders'>, options: PromptOptions): number;

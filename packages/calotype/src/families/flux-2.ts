@@ -26,6 +26,7 @@ export const flux2: Family = {
   layout: { sample: 'hidden_states', patch: PATCH, timestepScale: 1 / 1000 },
   defaults: { numInferenceSteps: 28, guidanceScale: 4 },
   defaultSize: 1024,
+  template: chat,
   tokens: (_, { maxSequenceLength = 512 }) => maxSequenceLength,
   guidance: ({ denoiser, facts }, { guidanceScale = 4 }) => {
     if (takes(denoiser, 'guidance')) return { scale: undefined, embedded: guidanceScale };

@@ -43,10 +43,7 @@ export class InpaintPipeline extends DiffusionPipeline<InpaintOptions> {
     const image = await openImage(options.image, 'image');
     const mask = await openImage(options.maskImage, 'maskImage');
     if (mask.width !== image.width || mask.height !== image.height) {
-      throw new OptionError(
-        'maskImage',
-        `is of ${mask.width} × ${mask.height}, and the picture of ${image.width} × ${image.height}. Give a mask of the picture's size.`,
-      );
+      throw maskSizeError(mask, image);
     }
     return { size: sizeFor(this.model, image), sampling: strengthOptions(this.model, options.strength ?? 1) };
   }
@@ -141,6 +138,14 @@ export class InpaintPipeline extends DiffusionPipeline<InpaintOptions> {
     );
     return result;
   }
+}
+
+/** What is said of a mask that is not as large as its picture. */
+export function maskSizeError(mask: Sizing, image: Sizing): OptionError {
+  return new OptionError(
+    'maskImage',
+    `is of ${mask.width} × ${mask.height}, and the picture of ${image.width} × ${image.height}. Give a mask of the picture's size.`,
+  );
 }
 
 /** The picture with what is made anew in the middle grey that stands for nothing. */

@@ -16,6 +16,7 @@ export interface Segment {
 /** What a call for these jobs needs and keeps: their conditioning laid out row by row, room for the model's input. */
 export class Batch {
   readonly segments: readonly Segment[];
+  /** Rows of all segments, and those that fill the batch up. */
   readonly rows: number;
   readonly calls: RowCalls;
   /** The model's input for all rows. */
@@ -39,7 +40,8 @@ export class Batch {
       first += segment.rows;
       return segment;
     });
-    this.rows = first;
+    this.rows = first + fillingRows(graph, this.segments);
+    first = this.rows;
     const owned: { dispose(): void }[] = [];
     try {
       this.sample = emptyTensor(graph.engine, [first, ...rowShape], 'model input');
@@ -93,19 +95,39 @@ export class Batch {
 
   /** Where the rows of a conditioning input lie: unguided steps leave out those without the prompt. */
   #rowsOf(name: string): RowRange[] {
-    return this.segments.map(({ job, rows }) => {
+    const ranges = this.segments.map(({ job, rows }) => {
       const tensor = job.conditioning.rows[name]!;
       return { tensor, first: tensor.shape[0]! - rows, count: rows };
     });
+    return this.#filled(ranges);
+  }
+
+  /** With the last row again for every row that fills the batch up. */
+  #filled(ranges: readonly RowRange[]): RowRange[] {
+    const { tensor, first, count } = ranges.at(-1)!;
+    const missing = this.rows - ranges.reduce((sum, range) => sum + range.count, 0);
+    const last = first + count - 1;
+    return [...ranges, ...Array.from({ length: missing }, () => ({ tensor, first: last, count: 1 }))];
   }
 
   #controlImages(): RowRange[] {
-    return this.segments.flatMap(({ job, rows }) => {
+    const ranges = this.segments.flatMap(({ job, rows }) => {
       const { image } = job.control!;
       const count = image.shape[0]!;
       return Array.from({ length: rows }, (_, row) => ({ tensor: image, first: row % count, count: 1 }));
     });
+    return this.#filled(ranges);
   }
+}
+
+/**
+ * Rows without a job of their own, so that there are programs for 1, 2, 4, … jobs only: what each costs to make and holds is more
+ * than a few rows too many.
+ */
+function fillingRows(graph: RowGraph, segments: readonly Segment[]): number {
+  if (graph.fixedRows !== undefined) return 0;
+  const jobs = segments.length;
+  return (2 ** Math.ceil(Math.log2(jobs)) - jobs) * segments.at(-1)!.rows;
 }
 
 function only(tensors: Readonly<NamedTensors>, graph: RowGraph): NamedTensors {

@@ -115,7 +115,7 @@ export class DenoiseJob {
       const packed = packPlan(plan);
       this.#stride = packed.stride;
       this.#coefficients = this.#take(packed.data.byteLength, 'sampler plan');
-      engine.device.queue.writeBuffer(this.#coefficients, 0, packed.data);
+      engine.write(this.#coefficients, 0, packed.data);
       this.#sample = this.#take(this.elements * 4, 'latents');
       this.#next = this.#take(this.elements * 4, 'latents');
       if (plan.noiseDraws > 0) this.#drawn = this.#take(this.elements * 4, 'noise');
@@ -213,15 +213,14 @@ export class DenoiseJob {
 
   /** Fills the latents in, or what a checkpoint holds. */
   restore({ latents, history }: DenoiseCheckpoint): void {
-    const { queue } = this.engine.device;
     if (latents.length !== this.elements) {
       throw new OptionError(
         'checkpoint',
         `it is of ${latents.length} latents, this run has ${this.elements}. Resume with the options it was begun with.`,
       );
     }
-    queue.writeBuffer(this.#sample, 0, latents);
-    if (this.#history) queue.writeBuffer(this.#history, 0, history);
+    this.engine.write(this.#sample, 0, latents);
+    if (this.#history) this.engine.write(this.#history, 0, history);
   }
 
   /** What the denoiser's kernels read and write. */
@@ -264,7 +263,7 @@ export class DenoiseJob {
   /** Uploads this step's noise, if the sampler draws any. */
   draw(): void {
     if (!this.plan.steps[this.#stepIndex]!.drawsNoise) return;
-    this.engine.device.queue.writeBuffer(this.#drawn!, 0, this.#noise());
+    this.engine.write(this.#drawn!, 0, this.#noise());
   }
 
   /** Exchanges the latents with what was written to `next`. */

@@ -150,13 +150,17 @@ export class Denoiser {
     const { segments } = batch;
     const { patch, sample, timestepScale } = this.layout;
     const modelInput = await this.#kernels.get('model_input');
-    for (const segment of segments) {
-      const extra = segment.job.extraChannels;
-      writeModelInput(modelInput, segment, batch.sample, { patch, extra });
-    }
+    const { launches } = this.#engine;
+    launches.together(() => {
+      for (const segment of segments) {
+        const extra = segment.job.extraChannels;
+        writeModelInput(modelInput, segment, batch.sample, { patch, extra });
+      }
+    });
     const timesteps = segments.flatMap(({ job, rows }) =>
       new Array<number>(rows).fill(job.timestep * timestepScale),
     );
+    while (timesteps.length < batch.rows) timesteps.push(timesteps.at(-1)!);
     const residuals = await this.#residualsOf(batch, timesteps, signal);
     let outputs: NamedTensors = {};
     try {
@@ -171,7 +175,9 @@ export class Denoiser {
         unused: bufferOf((this.#unused ??= emptyTensor(this.#engine, [4], 'unused'))),
       };
       signal?.throwIfAborted();
-      for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
+      launches.together(() => {
+        for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
+      });
     } finally {
       for (const tensor of Object.values(outputs)) tensor.dispose();
       if (residuals !== batch.zeros) for (const tensor of Object.values(residuals)) tensor.dispose();
@@ -193,9 +199,11 @@ export class Denoiser {
     if (batch.controlSample) {
       sample = batch.controlSample;
       const modelInput = await this.#kernels.get('model_input');
-      for (const segment of batch.segments) {
-        writeModelInput(modelInput, segment, sample, { patch: 1, extra: undefined });
-      }
+      this.#engine.launches.together(() => {
+        for (const segment of batch.segments) {
+          writeModelInput(modelInput, segment, sample, { patch: 1, extra: undefined });
+        }
+      });
     }
     const outputs = await batch.controlCalls!.run({ sample }, timesteps, signal);
     const residuals: NamedTensors = {};
@@ -287,7 +295,7 @@ export class Denoiser {
   async #copy(from: Tensor<'float32'>, to: GPUBuffer): Promise<void> {
     const elements = sizeOf(from.shape);
     if (from.cpu) {
-      this.#engine.device.queue.writeBuffer(to, 0, from.cpu as Float32Array<ArrayBuffer>);
+      this.#engine.write(to, 0, from.cpu as Float32Array<ArrayBuffer>);
       return;
     }
     const affine = await this.#kernels.get('affine');

@@ -24,7 +24,7 @@ export function uploadTensor(
   label: string,
 ): Tensor<'float32'> {
   const tensor = emptyTensor(engine, shape, label);
-  engine.device.queue.writeBuffer(tensor.gpu!.buffer, 0, values);
+  engine.write(tensor.gpu!.buffer, 0, values);
   return tensor;
 }
 

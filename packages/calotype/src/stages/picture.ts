@@ -3,8 +3,8 @@ import type { StageKernels } from './kernels.ts';
 import { bufferOf } from './memory.ts';
 
 /**
- * Form of a finished picture. A bitmap never leaves the GPU, except with a software adapter; the others are read back
- * once.
+ * Form of a finished picture. A bitmap never leaves the GPU, except with a software adapter, or where it is as small as a preview;
+ * the others are read back once.
  */
 export type OutputType = 'bitmap' | 'imageData' | 'blob';
 
@@ -16,6 +16,9 @@ export interface OutputTypes {
 
 /** Values that a decoder gives for black and for white. */
 export type PixelRange = readonly [black: number, white: number];
+
+/** Pixels up to which reading back costs less than a canvas on the GPU, which the GPU's process makes anew each time. */
+const SMALL_PIXELS = 128 * 128;
 
 /** Makes pictures of planes of colour on the GPU. */
 export class PictureMaker {
@@ -43,7 +46,8 @@ export class PictureMaker {
     const { buffers, device, readBack } = this.#engine;
     const [height, width] = [planes.shape[2]!, planes.shape[3]!];
     // A software adapter's memory is the CPU's anyway, and Chromium loses the device when one draws to a canvas.
-    const readsBack = outputType === 'imageData' || device.adapterInfo.isFallbackAdapter;
+    const readsBack =
+      outputType === 'imageData' || width * height <= SMALL_PIXELS || device.adapterInfo.isFallbackAdapter;
     // Copies between buffers and textures want rows at multiples of 256 bytes.
     const pitch = readsBack ? width : Math.ceil(width / 64) * 64;
     const pixels = buffers.acquire(Math.ceil((pitch * height * 4) / 16) * 16, 'pixels');
@@ -58,16 +62,20 @@ export class PictureMaker {
       );
       submitted?.();
       let picture: ImageBitmap | ImageData | Blob;
-      if (readsBack) {
-        const bytes = await readBack.read(pixels, width * height * 4);
+      // Asked for at once: a second wait would be for all that is submitted during the first.
+      const reading = readsBack ? readBack.read(pixels, width * height * 4) : undefined;
+      const checking = checked ? readBack.read(fault, 4) : undefined;
+      checking?.catch(() => {});
+      if (reading) {
+        const bytes = await reading;
         const data = new ImageData(new Uint8ClampedArray(bytes.buffer), width, height);
         picture = outputType === 'imageData' ? data : await fromImageData(data, outputType);
       } else {
         const canvas = this.#draw(pixels, width, height, pitch);
         picture = outputType === 'bitmap' ? canvas.transferToImageBitmap() : await toPng(canvas);
       }
-      if (checked) {
-        const [faulty] = new Uint32Array((await readBack.read(fault, 4)).buffer);
+      if (checking) {
+        const [faulty] = new Uint32Array((await checking).buffer);
         if (faulty) {
           throw new NumericError(
             'picture',

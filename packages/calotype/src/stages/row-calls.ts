@@ -20,9 +20,11 @@ export class RowGraph {
     this.session = session;
     this.main = main;
     const batch = this.shapeOf(main)?.[0];
-    const [steps, ...rest] = this.shapeOf('timestep') ?? [];
+    const timestep = this.shapeOf('timestep') ?? [];
     this.fixedRows = typeof batch === 'number' ? batch : undefined;
-    this.timestepPerRow = steps !== undefined && rest.length === 0 && steps === batch;
+    // A length of its own (optimum calls it `steps`) is any: as many as there are rows, or one for all.
+    const [steps] = timestep;
+    this.timestepPerRow = timestep.length === 1 && (typeof steps !== 'number' || steps === batch);
   }
 
   takes(input: string): boolean {

@@ -36,6 +36,9 @@ export interface WordSpan {
 /** Longest length taken seriously: "no limit" is written as 1e30 by some repositories. */
 const LONGEST = 1_000_000;
 
+/** Texts whose ids are kept. */
+const REMEMBERED = 256;
+
 /** Length of CLIP's text encoders, for repositories that say nothing. */
 const CLIP_LENGTH = 77;
 
@@ -58,11 +61,16 @@ export class PromptTokenizer {
   readonly suffix: readonly number[];
   readonly unknownId: number | undefined;
   readonly vocabularySize: number;
+  /** What it was made of: another thread can make the same. */
+  readonly made: { readonly files: TokenizerFiles; readonly options: { readonly maxLength?: number } };
   readonly #tokenizer: Tokenizer;
   readonly #isLowercase: boolean;
+  /** Ids that were found elsewhere, by their text; the oldest first. */
+  readonly #remembered = new Map<string, number[]>();
 
   /** @param options `maxLength`: the text encoder's, for repositories whose tokenizer names no sensible one. */
   constructor(files: TokenizerFiles, options: { maxLength?: number } = {}) {
+    this.made = { files, options };
     const special = readSpecialTokens(files);
     const config = optionalObject(files.config, 'tokenizer_config.json');
     const json = tokenizerJson(files);
@@ -114,12 +122,24 @@ export class PromptTokenizer {
 
   /** Ids without special tokens: what weighting and chunking work on. */
   encodeContent(text: string): number[] {
+    const remembered = this.#remembered.get(text);
+    if (remembered) return remembered.slice();
     return this.#tokenizer.encode(this.#sigmas(text), { add_special_tokens: false }).ids;
   }
 
   /** Lowercase letter by letter, as the reference does it: JavaScript writes a Σ that ends a word as ς. */
   #sigmas(text: string): string {
     return this.#isLowercase ? text.replaceAll('Σ', 'σ') : text;
+  }
+
+  /** Keeps what another thread found for a text, so that nothing is computed for it here. */
+  remember(text: string, ids: readonly number[]): void {
+    this.#remembered.delete(text);
+    this.#remembered.set(text, [...ids]);
+    for (const oldest of this.#remembered.keys()) {
+      if (this.#remembered.size <= REMEMBERED) break;
+      this.#remembered.delete(oldest);
+    }
   }
 
   /** Text that ids stand for. */

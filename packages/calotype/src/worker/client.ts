@@ -1,32 +1,14 @@
 import {
-  CalotypeError,
-  DeviceLostError,
-  DigestError,
-  DisposedError,
-  FileChangedError,
-  InvalidModelError,
-  NumericError,
-  OutOfMemoryError,
-  QuotaError,
-  ShaderError,
-  ShapeError,
-  SourceError,
-  UnsupportedCacheError,
-  UnsupportedDeviceError,
-  UnsupportedOpError,
-  WeightUpdateError,
-} from '@calotype/core';
-import {
   Client,
   FirstUsableLink,
   LeaderLink,
-  registerErrors,
   SharedWorkerLink,
   Trace,
   WorkerLink,
   type Link,
 } from '@calotype/scheduler';
-import * as errors from '../errors.ts';
+import { OptionError } from '../errors.ts';
+import { registerAllErrors } from './errors.ts';
 import type { Lora } from '../lora/index.ts';
 import type { LoadOptions } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
@@ -43,28 +25,10 @@ import type {
   WireDecoder,
   WireSource,
 } from './messages.ts';
+import { cpuWorker } from './cpu-link.ts';
 import { GenerationHandle } from './generation-handle.ts';
 
-// By name: the page needs the errors of core, not its engine.
-registerErrors(
-  CalotypeError,
-  DeviceLostError,
-  DigestError,
-  DisposedError,
-  FileChangedError,
-  InvalidModelError,
-  NumericError,
-  OutOfMemoryError,
-  QuotaError,
-  ShaderError,
-  ShapeError,
-  SourceError,
-  UnsupportedCacheError,
-  UnsupportedDeviceError,
-  UnsupportedOpError,
-  WeightUpdateError,
-  ...Object.values(errors),
-);
+registerAllErrors();
 
 /**
  * Who shares an engine:
@@ -119,16 +83,24 @@ export class TextToImageClient {
   readonly #client: Client<PipelineService>;
   readonly #model: ModelSpec;
   readonly #loras: ClientLoras;
+  /** Workers started for an engine that cannot. */
+  readonly #lent: readonly WorkerLink[];
   /** Whether recordings have kernels. */
   #kernels = false;
 
-  private constructor(client: Client<PipelineService>, model: ModelSpec, info: ModelInfo) {
+  private constructor(
+    client: Client<PipelineService>,
+    model: ModelSpec,
+    info: ModelInfo,
+    lent: readonly WorkerLink[],
+  ) {
     this.#client = client;
     this.#model = model;
     this.info = info;
     this.#loras = new ClientLoras((lora, signal, onEvent) =>
       client.call('holdLora', { model, lora }, { resumable: true, signal, onEvent }),
     );
+    this.#lent = lent;
   }
 
   /** Loads a model in a worker. Throws what `TextToImagePipeline.fromPretrained` throws, and `WorkerCrashedError`. */
@@ -138,7 +110,7 @@ export class TextToImageClient {
   ): Promise<TextToImageClient> {
     const { precision, weights, warmUp, decoder, previewDecoder, gpuShare = 1, signal, onProgress } = options;
     if (!(gpuShare > 0 && gpuShare <= 1)) {
-      throw new errors.OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
+      throw new OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
     }
     const model: ModelSpec = {
       // Relative URLs mean the page's, not the worker's.
@@ -150,6 +122,7 @@ export class TextToImageClient {
       ...(previewDecoder !== undefined && { previewDecoder: absoluteDecoder(previewDecoder) }),
     };
     const client = new Client<PipelineService>(linkFor(options));
+    const lent: WorkerLink[] = [];
     // Until the model is there; from then on it is held as long as the client lives.
     const loading = new AbortController();
     const abort = (): void => loading.abort(signal!.reason);
@@ -165,6 +138,7 @@ export class TextToImageClient {
             signal: loading.signal,
             onEvent: (event) => {
               if (event.type === 'ready') resolve(event.info);
+              else if (event.type === 'lend') void lendWorker(client, lent, event.id);
               else onProgress?.(event.progress);
             },
           },
@@ -172,9 +146,10 @@ export class TextToImageClient {
         // Later it fails only with what generations meet too.
         held.catch(reject);
       });
-      return new TextToImageClient(client, model, info);
+      return new TextToImageClient(client, model, info, lent);
     } catch (error) {
       client.dispose();
+      for (const worker of lent) worker.dispose();
       throw error;
     } finally {
       signal?.removeEventListener('abort', abort);
@@ -204,7 +179,16 @@ export class TextToImageClient {
       (signal, onEvent) =>
         this.#client.call(
           'generate',
-          { id, name, model: this.#model, options: sent, order, loras, previewEvery },
+          {
+            id,
+            name,
+            sent: performance.timeOrigin + performance.now(),
+            model: this.#model,
+            options: sent,
+            order,
+            loras,
+            previewEvery,
+          },
           { signal, onEvent, resumable: true },
         ) as Promise<GenerateResult<T>>,
       (changes) => this.#client.call('reorder', { id, ...changes }),
@@ -278,10 +262,25 @@ export class TextToImageClient {
   /** Lets go of the model and the engine; generations under way reject with `WorkerCrashedError`. Idempotent. */
   dispose(): void {
     this.#client.dispose();
+    for (const worker of this.#lent) worker.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+/** Starts a worker for an engine that asks for one, and sends it a port there. */
+async function lendWorker(client: Client<PipelineService>, lent: WorkerLink[], id: string): Promise<void> {
+  const worker = cpuWorker();
+  lent.push(worker);
+  try {
+    await worker.connect(crypto.randomUUID());
+    await client.call('lend', { id, port: worker.port() });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    // An engine that is gone asks for nothing any more.
+    await client.call('lend', { id, reason }).catch(() => {});
   }
 }
 

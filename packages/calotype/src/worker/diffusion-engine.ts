@@ -1,15 +1,20 @@
-import { DeviceLostError, Engine, OutOfMemoryError, type RunTimes } from '@calotype/core';
+import { DeviceLostError, Engine, GpuClock, OutOfMemoryError, type RunTimes } from '@calotype/core';
 import {
+  BUSY_TRACK,
   KERNEL_TRACK,
+  TRANSFER_TRACK,
   Scheduler,
   Trace,
+  WorkerCrashedError,
   type Checkpoint,
   type RequestEvent,
   type SchedulerOptions,
 } from '@calotype/scheduler';
 import { samplerNamesFor } from '../samplers/index.ts';
 import { generationChain, type GenerationEvent } from './generation-stages.ts';
-import { ImageEncoder } from './image-encoder.ts';
+import { cpuWorker } from './cpu-link.ts';
+import { CpuThreads, type CpuLink } from './cpu-threads.ts';
+import { LentWorkers } from './lent-workers.ts';
 import { LoadedModels } from './loaded-models.ts';
 import type { ClientProgress, EngineStats, ModelInfo, PipelineService } from './messages.ts';
 
@@ -19,6 +24,11 @@ export interface DiffusionEngineOptions extends Pick<
 > {
   /** Makes the engine that models run on, at first and after every loss of the device. */
   createEngine?: () => Promise<Engine>;
+  /**
+   * How threads for files, prompts and pictures are reached. Default: workers that this thread starts, or where it may start none,
+   * those that a page starts for it.
+   */
+  cpuLink?: CpuLink;
 }
 
 /**
@@ -28,8 +38,9 @@ export interface DiffusionEngineOptions extends Pick<
 export class DiffusionEngine {
   readonly scheduler: Scheduler;
   readonly #models: LoadedModels;
-  readonly #images = new ImageEncoder();
-  readonly #chain = generationChain(this.#images);
+  readonly #threads: CpuThreads;
+  readonly #lent = new LentWorkers();
+  readonly #chain: ReturnType<typeof generationChain>;
   /** Changes of the order of requests, by their names. */
   readonly #reorder = new Map<string, ReturnType<Scheduler['submit']>['reorder']>();
   /** Shares that those who hold models ask for. The smallest counts. */
@@ -40,8 +51,12 @@ export class DiffusionEngine {
   #kernelsEnd = 0;
 
   constructor(options: DiffusionEngineOptions = {}) {
-    const { createEngine = () => Engine.create(), ...limits } = options;
-    this.#models = new LoadedModels(createEngine, (error) => this.scheduler.lose(error));
+    const { createEngine = () => Engine.create(), cpuLink, ...limits } = options;
+    const canStart = typeof Worker !== 'undefined';
+    this.#threads = new CpuThreads(cpuLink ?? (canStart ? cpuWorker : this.#lent.link));
+    this.#threads.trace = () => this.scheduler.trace;
+    this.#chain = generationChain(this.#threads);
+    this.#models = new LoadedModels(createEngine, this.#threads, (error) => this.scheduler.lose(error));
     this.scheduler = new Scheduler({
       ...limits,
       whenDone: async () => {
@@ -61,25 +76,27 @@ export class DiffusionEngine {
   readonly service: PipelineService = {
     hold: async ({ model: spec, gpuShare = 1 }, { signal, emit }) => {
       const share = { share: gpuShare };
-      using use = this.#models.use(spec, (progress) => emit({ type: 'progress', progress }));
-      const { model } = use;
-      // Those who have loaded the model are told first; there may be somebody else who loads it.
-      const pipeline = await abortable(model.pipeline(), signal);
-      const { engine, defaultSize, defaults } = pipeline;
-      const info: ModelInfo = {
-        adapter: engine.capabilities.adapter,
-        precision: spec.precision ?? engine.precision,
-        defaultSize,
-        defaults,
-        warnings: pipeline.model.facts.warnings,
-        samplers: samplerNamesFor(pipeline.model.facts.scheduler),
-      };
-      emit({ type: 'ready', info });
-      this.#shares.add(share);
-      await this.#configure();
+      const stopLending = this.#lent.add(emit);
       try {
+        using use = this.#models.use(spec, (progress) => emit({ type: 'progress', progress }));
+        const { model } = use;
+        // Those who have loaded the model are told first; there may be somebody else who loads it.
+        const pipeline = await abortable(model.pipeline(), signal);
+        const { engine, defaultSize, defaults } = pipeline;
+        const info: ModelInfo = {
+          adapter: engine.capabilities.adapter,
+          precision: spec.precision ?? engine.precision,
+          defaultSize,
+          defaults,
+          warnings: pipeline.model.facts.warnings,
+          samplers: samplerNamesFor(pipeline.model.facts.scheduler),
+        };
+        emit({ type: 'ready', info });
+        this.#shares.add(share);
+        await this.#configure();
         await abortable(new Promise<never>(() => {}), signal);
       } finally {
+        stopLending();
         this.#shares.delete(share);
         await this.#configure();
       }
@@ -101,11 +118,15 @@ export class DiffusionEngine {
       }
     },
 
-    generate: async ({ id, name, model: spec, options, order, loras = [], previewEvery }, context) => {
+    generate: async ({ id, name, sent, model: spec, options, order, loras = [], previewEvery }, context) => {
       const { signal, client, emit, resume, keep } = context;
       using use = this.#models.use(spec);
       const request = { model: use.model, options, loras, previewEvery, arrived: performance.now() };
-      const { result, reorder } = this.scheduler.submit(this.#chain, request, {
+      const {
+        result,
+        reorder,
+        name: handle,
+      } = this.scheduler.submit(this.#chain, request, {
         ...order,
         name,
         client,
@@ -117,6 +138,11 @@ export class DiffusionEngine {
         },
       });
       this.#reorder.set(id, reorder);
+      if (sent !== undefined) {
+        // By the clock that all threads of a browser share.
+        const start = Math.min(sent - performance.timeOrigin, request.arrived);
+        this.scheduler.trace?.add({ track: handle, name: 'message', start, end: request.arrived });
+      }
       try {
         return await result;
       } finally {
@@ -126,10 +152,19 @@ export class DiffusionEngine {
 
     reorder: async ({ id, ...order }) => this.#reorder.get(id)?.(order),
 
+    lend: async (answer) => {
+      const { id } = answer;
+      this.#lent.lend(id, 'port' in answer ? answer.port : new WorkerCrashedError(answer.reason));
+    },
+
     record: async ({ on, kernels }) => {
+      // Kernels' times are read back some time after they ran.
+      const timing = this.#recordsKernels ? await this.#models.current() : undefined;
+      if (timing) await Promise.all(timing.timed);
       const before = this.scheduler.trace;
       this.scheduler.trace = on ? new Trace() : undefined;
       this.#recordsKernels = on && (kernels ?? false);
+      if (before) await this.#recordBusy(before);
       await this.#configure();
       return before && { spans: before.spans, start: before.start };
     },
@@ -153,6 +188,7 @@ export class DiffusionEngine {
           : 'SharedWorkerGlobalScope' in globalThis
             ? 'shared-worker'
             : 'worker',
+      cpu: this.#threads.place,
     };
   }
 
@@ -171,6 +207,14 @@ export class DiffusionEngine {
     }
   }
 
+  /** Adds when the GPU was busy to a recording. */
+  async #recordBusy(trace: Trace): Promise<void> {
+    const engine = await this.#models.current();
+    // A device that is lost is told of elsewhere; its times are lost with it.
+    const intervals = (await engine?.clock?.take().catch(() => undefined)) ?? [];
+    for (const { start, end } of intervals) trace.add({ track: BUSY_TRACK, name: 'busy', start, end });
+  }
+
   /** Sets the engine of now to what is asked for. */
   async #configure(): Promise<void> {
     const share = Math.min(1, ...[...this.#shares].map(({ share }) => share));
@@ -178,13 +222,26 @@ export class DiffusionEngine {
     if (!engine) return;
     engine.gpuShare = share;
     engine.onDispatches = this.#recordsKernels ? (run) => this.#recordKernels(run) : undefined;
+    engine.onTransfer =
+      this.scheduler.trace &&
+      (({ kind, bytes, start, end }) => {
+        this.scheduler.trace?.add({ track: TRANSFER_TRACK, name: kind, start, end, args: { bytes } });
+      });
+    const { timestampQuery } = engine.capabilities.features;
+    // Kernels are timed by passes of their own.
+    if (this.scheduler.trace && !this.#recordsKernels && timestampQuery)
+      engine.clock ??= new GpuClock(engine);
+    else {
+      engine.clock?.dispose();
+      engine.clock = undefined;
+    }
   }
 
   /** Ends all requests and frees everything. Idempotent. */
   dispose(): void {
     this.scheduler.dispose();
-    this.#images.dispose();
     this.#models.dispose();
+    this.#threads.dispose();
   }
 
   [Symbol.dispose](): void {

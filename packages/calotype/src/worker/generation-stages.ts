@@ -9,11 +9,15 @@ import {
 } from '@calotype/scheduler';
 import type { Generation, GenerationCheckpoint } from '../pipelines/generation.ts';
 import { ImageToImagePipeline, type ImageToImageOptions } from '../pipelines/image-to-image.ts';
-import { InpaintPipeline, type InpaintOptions } from '../pipelines/inpaint.ts';
+import { InpaintPipeline, maskSizeError, type InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { OutputType, OutputTypes } from '../stages/picture.ts';
-import type { ImageEncoder } from './image-encoder.ts';
+import { textsOf } from '../prompt/texts.ts';
+import type { PromptTokenizer } from '../tokenizer/index.ts';
+import { sizeMultiple } from '../pipelines/request.ts';
+import { tensorOf, type WireImage } from './cpu-service.ts';
+import type { CpuThreads } from './cpu-threads.ts';
 import type { LoadedModel } from './loaded-models.ts';
 import type { ActingLora, SentOptions } from './messages.ts';
 
@@ -40,7 +44,7 @@ class Ready implements Disposable {
   readonly request: GenerationRequest;
   #weights: Disposable | undefined;
 
-  constructor(request: GenerationRequest, weights: Disposable) {
+  constructor(request: GenerationRequest, weights: Disposable | undefined) {
     this.request = request;
     this.#weights = weights;
   }
@@ -91,9 +95,17 @@ interface Decoded {
   result: Result;
 }
 
-/** A picture's way: the model is loaded, the prompt encoded, latents denoised and decoded, the image encoded. */
-export function generationChain(images: ImageEncoder): Chain<GenerationRequest, Result> {
-  return chain(loading).to(encoding).to(denoising).to(decoding).to(imageEncoding(images));
+/**
+ * A picture's way: the model is loaded, prompt and pictures are made ready by other threads, the prompt is encoded, latents
+ * denoised and decoded, the image encoded, by another thread again.
+ */
+export function generationChain(threads: CpuThreads): Chain<GenerationRequest, Result> {
+  return chain(loading)
+    .to(preparing(threads))
+    .to(encoding)
+    .to(denoising)
+    .to(decoding)
+    .to(imageEncoding(threads));
 }
 
 const loading = callStage<GenerationRequest, Ready>({
@@ -106,6 +118,92 @@ const loading = callStage<GenerationRequest, Ready>({
   },
 });
 
+/** Tokenizes prompts and decodes pictures. */
+function preparing(threads: CpuThreads): Stage<Ready, Ready> {
+  return callStage<Ready, Ready>({
+    name: 'prepare',
+    place: 'cpu',
+    capacity: 4,
+    run: async (ready, { signal }) => {
+      const { request } = ready;
+      const pipeline = await request.model.pipeline();
+      const [images] = await Promise.all([
+        drawn(threads, pipeline, request.options, signal),
+        tokenize(threads, pipeline, request.options, signal),
+      ]);
+      return new Ready({ ...request, options: { ...request.options, ...images } }, ready.takeWeights());
+    },
+  });
+}
+
+/** Names by which other threads know tokenizers. */
+const tokenizerNames = new WeakMap<PromptTokenizer, string>();
+
+async function tokenize(
+  threads: CpuThreads,
+  { model }: TextToImagePipeline,
+  options: SentOptions<OutputType>,
+  signal: AbortSignal,
+): Promise<void> {
+  const texts = textsOf(options, model.family.template?.bind(model.family));
+  const ask = async (tokenizer: PromptTokenizer): Promise<void> => {
+    let id = tokenizerNames.get(tokenizer);
+    if (!id) tokenizerNames.set(tokenizer, (id = crypto.randomUUID()));
+    const call = (made: PromptTokenizer['made'] | undefined): Promise<number[][] | undefined> =>
+      threads.call('media', 'tokenize', { id, made, texts }, { signal, resumable: true });
+    const ids = (await call(undefined)) ?? (await call(tokenizer.made))!;
+    texts.forEach((text, i) => tokenizer.remember(text, ids[i]!));
+  };
+  await Promise.all([...model.encoders.values()].map(({ tokenizer }) => ask(tokenizer)));
+}
+
+type ImageOptions = Pick<SentOptions<OutputType>, 'image' | 'maskImage' | 'controlImage'>;
+
+/** The request's pictures, drawn to the size of what it makes. */
+async function drawn(
+  threads: CpuThreads,
+  { model, defaultSize }: TextToImagePipeline,
+  { image, maskImage, controlImage, width, height }: SentOptions<OutputType>,
+  signal: AbortSignal,
+): Promise<ImageOptions> {
+  const multiple = sizeMultiple(model);
+  // Of a size that the model cannot make, `begin` tells.
+  const isSize = (pixels: number | undefined): boolean =>
+    pixels === undefined || (Number.isInteger(pixels) && pixels >= multiple && pixels % multiple === 0);
+  if (!isSize(width) || !isSize(height)) return {};
+  const draw = async (
+    given: unknown,
+    option: string,
+    size: { width: number | undefined; height: number | undefined },
+  ): Promise<Awaited<ReturnType<typeof threads.call<'picture'>>> | undefined> => {
+    if (!isWireImage(given)) return undefined;
+    const input = { image: given, option, ...size, multiple };
+    return threads.call('media', 'picture', input, { signal, resumable: true });
+  };
+  const picture = await draw(image, 'image', { width, height });
+  const size = { width: picture?.width ?? width, height: picture?.height ?? height };
+  const mask = picture && (await draw(maskImage, 'maskImage', size));
+  if (mask && (mask.own.width !== picture.own.width || mask.own.height !== picture.own.height)) {
+    throw maskSizeError(mask.own, picture.own);
+  }
+  const control =
+    model.controlnet &&
+    (await draw(
+      controlImage,
+      'controlImage',
+      model.controlnet.imageSize({ width: size.width ?? defaultSize, height: size.height ?? defaultSize }),
+    ));
+  return {
+    ...(picture && { image: tensorOf(picture), width: picture.width, height: picture.height }),
+    ...(mask && { maskImage: tensorOf(mask) }),
+    ...(control && { controlImage: tensorOf(control) }),
+  };
+}
+
+function isWireImage(image: unknown): image is WireImage {
+  return image instanceof Blob || image instanceof ImageBitmap || image instanceof ImageData;
+}
+
 const encoding = callStage<Ready, Flow>({
   name: 'encode',
   place: 'gpu',
@@ -116,6 +214,8 @@ const encoding = callStage<Ready, Flow>({
     const checkpoint = resume?.data as GenerationCheckpoint | undefined;
     const pipeline = await request.model.pipeline();
     const generation = await begin(pipeline, request.options, signal, checkpoint);
+    // Not between steps, where others would wait for it.
+    if (request.previewEvery) await generation.preparePreview({}, signal);
     return new Flow(ready, generation, performance.now() - started);
   },
 });
@@ -140,20 +240,29 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
 const decoding: Stage<Flow, Decoded, Decoding> = {
   name: 'decode',
   place: 'gpu',
-  capacity: 2,
+  // Some of them wait for their pixels, and for the news of them.
+  capacity: 4,
   start: (flow, context) => new Decoding(flow, context),
   step: ([job]) => job!.submit(),
 };
 
-function imageEncoding(images: ImageEncoder): Stage<Decoded, Result> {
+/** Makes files of pictures, where those are asked for. */
+function imageEncoding(threads: CpuThreads): Stage<Decoded, Result> {
   return callStage<Decoded, Result>({
     name: 'image',
     place: 'cpu',
     capacity: 4,
     run: async ({ result, request }, { signal }) => {
-      const finished = await images.finish(result, request.options.output ?? 'bitmap', signal);
+      const encode = ({ width, height, data }: ImageData): Promise<Blob> => {
+        const input = { width, height, pixels: data.buffer };
+        return threads.call('media', 'encode', input, { signal, resumable: true });
+      };
+      const images =
+        request.options.output === 'blob'
+          ? await Promise.all((result.images as ImageData[]).map(encode))
+          : result.images;
       const totalMs = performance.now() - request.arrived;
-      return { ...finished, timings: { ...finished.timings, totalMs } };
+      return { ...result, images, timings: { ...result.timings, totalMs } };
     },
   });
 }
@@ -252,7 +361,8 @@ class Decoding implements StageJob<Decoded> {
     const decoded = (image: number): void => emit({ type: 'image', image, images } satisfies GenerationEvent);
     decoded(0);
     await new Promise<void>((submitted, failed) => {
-      this.#images = generation.decode(output === 'blob' ? 'bitmap' : output, {
+      // Pixels for a file are read back with the others of the device, and not drawn first.
+      this.#images = generation.decode(output === 'blob' ? 'imageData' : output, {
         signal,
         tiling: request.options.tiling,
         decodeWith: request.options.decodeWith,

@@ -1,8 +1,11 @@
-import { Engine } from '@calotype/core';
+import { Engine, type FileStore } from '@calotype/core';
+import type { DecoderSource } from '../model/decoder.ts';
 import type { LoadProgress } from '../pipelines/options.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
-import type { ModelSpec } from './messages.ts';
+import type { CpuThreads } from './cpu-threads.ts';
+import type { ModelSpec, WireDecoder, WireSource } from './messages.ts';
 import { ModelLoras } from './model-loras.ts';
+import { RemoteStore } from './remote-store.ts';
 
 /** How often a device is asked for after a loss, and how long between: a GPU process takes a while to come back. */
 const ATTEMPTS = 6;
@@ -11,6 +14,7 @@ const RETRY_MS = 250;
 /** One device and the models on it. */
 export class LoadedModels {
   readonly #createEngine: () => Promise<Engine>;
+  readonly #threads: CpuThreads;
   readonly #onLoss: (error: Error) => void;
   readonly #models = new Map<string, LoadedModel>();
   #engine: Promise<Engine> | undefined;
@@ -18,9 +22,13 @@ export class LoadedModels {
   readonly #names = new WeakMap<object, string>();
   #namesMade = 0;
 
-  /** @param onLoss called when the device is lost */
-  constructor(createEngine: () => Promise<Engine>, onLoss: (error: Error) => void) {
+  /**
+   * @param threads read the models' files
+   * @param onLoss called when the device is lost
+   */
+  constructor(createEngine: () => Promise<Engine>, threads: CpuThreads, onLoss: (error: Error) => void) {
     this.#createEngine = createEngine;
+    this.#threads = threads;
     this.#onLoss = onLoss;
   }
 
@@ -50,7 +58,7 @@ export class LoadedModels {
     const key = this.#keyOf(spec);
     let model = this.#models.get(key);
     if (!model) {
-      model = new LoadedModel(spec, () => this.engine());
+      model = new LoadedModel(spec, () => this.engine(), this.#threads);
       this.#models.set(key, model);
     }
     return new ModelUse(model, onProgress, () => {
@@ -117,15 +125,17 @@ export class LoadedModels {
 export class LoadedModel {
   readonly spec: ModelSpec;
   readonly #engine: () => Promise<Engine>;
+  readonly #threads: CpuThreads;
   readonly #listeners = new Set<(progress: LoadProgress) => void>();
   #loading: { pipeline: Promise<TextToImagePipeline>; controller: AbortController } | undefined;
   /** The LoRAs that its users hold. */
   readonly loras: ModelLoras = new ModelLoras(() => this.pipeline());
   users = 0;
 
-  constructor(spec: ModelSpec, engine: () => Promise<Engine>) {
+  constructor(spec: ModelSpec, engine: () => Promise<Engine>, threads: CpuThreads) {
     this.spec = spec;
     this.#engine = engine;
+    this.#threads = threads;
   }
 
   /** The pipeline; loads the model where that was not done, or failed. */
@@ -159,20 +169,34 @@ export class LoadedModel {
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
     const { source, precision, weights, warmUp, decoder, previewDecoder } = this.spec;
     const engine = await this.#engine();
+    const isElsewhere = await this.#threads.readsFiles();
     signal.throwIfAborted();
-    return TextToImagePipeline.fromPretrained(source, {
+    // Closed with the model that reads from it, or that fails to load.
+    const opened = <T extends WireSource | FileStore>(given: T): T | RemoteStore =>
+      isElsewhere && isWire(given) ? new RemoteStore(this.#threads, given) : given;
+    const openedDecoder = (given: WireDecoder): DecoderSource =>
+      isWire(given) ? opened(given) : { ...given, source: opened(given.source) };
+    return TextToImagePipeline.fromPretrained(opened(source), {
       engine,
       signal,
       ...(precision && { precision }),
       ...(weights && { weights }),
       ...(warmUp !== undefined && { warmUp }),
-      ...(decoder !== undefined && { decoder }),
-      ...(previewDecoder !== undefined && { previewDecoder }),
+      ...(decoder !== undefined && { decoder: openedDecoder(decoder) }),
+      ...(previewDecoder !== undefined && { previewDecoder: openedDecoder(previewDecoder) }),
       onProgress: (progress) => {
         for (const listener of this.#listeners) listener(progress);
       },
     });
   }
+}
+
+/** Whether a source can be sent to another thread. */
+function isWire(source: WireDecoder | WireSource | FileStore): source is WireSource {
+  if (typeof source === 'string') return true;
+  if (typeof FileSystemDirectoryHandle !== 'undefined' && source instanceof FileSystemDirectoryHandle)
+    return true;
+  return Object.values(source).every((value) => value instanceof Blob);
 }
 
 /** Somebody's use of a model. */

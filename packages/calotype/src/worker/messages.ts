@@ -8,6 +8,7 @@ import type { InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/picture.ts';
+import type { CpuPlace } from './cpu-threads.ts';
 
 /** A model source that can be sent to a worker: URL, directory handle or blobs. */
 export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<string, Blob>>;
@@ -94,7 +95,11 @@ export interface ModelInfo {
 export type LoraEvent = { type: 'ready' } & Pick<Lora, 'name' | 'layers' | 'skipped'>;
 
 /** What loading reports; `ready` may come again, after a loss. */
-export type HoldEvent = { type: 'progress'; progress: LoadProgress } | { type: 'ready'; info: ModelInfo };
+export type HoldEvent =
+  | { type: 'progress'; progress: LoadProgress }
+  | { type: 'ready'; info: ModelInfo }
+  /** The engine runs where no workers can be started, and asks for one (`lend`). */
+  | { type: 'lend'; id: string };
 
 export interface HoldInput {
   model: ModelSpec;
@@ -107,6 +112,8 @@ export interface GenerateInput {
   id: string;
   /** What traces call it. */
   name?: string | undefined;
+  /** When it was sent, in milliseconds since 1970. */
+  sent?: number | undefined;
   model: ModelSpec;
   options: SentOptions<OutputType>;
   order: Order;
@@ -129,6 +136,8 @@ export interface EngineStats {
   gpuBuffers: number;
   /** Where the engine runs. */
   thread: 'shared-worker' | 'worker' | 'page';
+  /** Where files are fetched, checked and parsed, prompts tokenized, pictures decoded and encoded. */
+  cpu: CpuPlace;
 }
 
 /** What was recorded, on the engine's clock. */
@@ -147,6 +156,8 @@ export type PipelineService = {
   holdLora: Job<{ model: ModelSpec; lora: SentLora }, void, LoraEvent>;
   generate: Job<GenerateInput, GenerateResult<OutputType>, ClientProgress>;
   reorder: Job<{ id: string } & Order, void>;
+  /** Answers a `lend` event: with a port to a worker that serves `CpuService`, or why there is none. */
+  lend: Job<{ id: string; port: MessagePort } | { id: string; reason: string }, void>;
   /** Starts recording, or ends it and gives what was recorded. */
   record: Job<{ on: boolean; kernels?: boolean }, Recording | undefined>;
   stats: Job<undefined, EngineStats>;

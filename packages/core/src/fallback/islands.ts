@@ -7,7 +7,6 @@ import type { Island, Port } from '../plan/plan.ts';
 import { bytesOf } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { rawBytes } from '../tensor/tensor.ts';
-import { writePadded } from '../gpu/write.ts';
 import { borderType } from '../plan/island-model.ts';
 import { fromOrt, toOrt } from './ort-tensor.ts';
 import { withOrt, type Ort } from './runtime.ts';
@@ -185,7 +184,7 @@ class OrtIsland implements PreparedIsland {
     });
     engine.check();
     for (const [i, { name }] of island.outputs.entries()) {
-      writePadded(engine.device.queue, outputs[i]!, 0, rawBytes(await fromOrt(results[name]!)));
+      engine.write(outputs[i]!, 0, rawBytes(await fromOrt(results[name]!)));
     }
   }
 

@@ -30,6 +30,7 @@ export class BindGroups {
 
   /** @param buffers by plan id */
   get(device: GPUDevice, buffers: readonly (GPUBuffer | undefined)[]): GPUBindGroup {
+    if (this.#varying.length === 0 && this.#groups.length > 0) return this.#groups[0]!.group;
     const key = this.#varying.map((position) => buffers[this.#step.buffers[position]!]);
     const known = this.#groups.findIndex((entry) => entry.key.every((buffer, i) => buffer === key[i]));
     if (known >= 0) {

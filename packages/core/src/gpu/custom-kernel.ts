@@ -17,25 +17,34 @@ export interface CustomKernelSpec {
   constants?: Readonly<Record<string, number | boolean | string>>;
 }
 
+/** Parameters of one dispatch lie at multiples of this (WebGPU's default minUniformBufferOffsetAlignment). */
+const SLOT_BYTES = 256;
+
+/** Bind groups kept: a batch of eight jobs alternates between two sets of buffers each. */
+const KEPT_GROUPS = 64;
+
 /** A compiled custom kernel. Work that is submitted later sees what it wrote. */
 export class CustomKernel {
+  readonly name: string;
   readonly #engine: Engine;
   readonly #spec: CustomKernelSpec;
   readonly #pipeline: Pipeline;
-  readonly #uniforms: GPUBuffer | undefined;
-  /** Bind groups by the buffers bound; a loop alternates between few. */
-  readonly #groups: { key: readonly GPUBuffer[]; group: GPUBindGroup }[] = [];
+  /** Bytes of one dispatch's parameters; 0 for none. */
+  readonly #paramBytes: number;
+  /** Parameters of the dispatches that are gathered, slot by slot. */
+  #params = new DataView(new ArrayBuffer(SLOT_BYTES));
+  #uniforms: GPUBuffer | undefined;
+  /** Slots taken since parameters were last uploaded. */
+  #used = 0;
+  /** Bind groups by the buffers bound and the slot; a loop alternates between few. */
+  readonly #groups: { key: readonly GPUBuffer[]; slot: number; group: GPUBindGroup }[] = [];
 
-  private constructor(
-    engine: Engine,
-    spec: CustomKernelSpec,
-    pipeline: Pipeline,
-    uniforms: GPUBuffer | undefined,
-  ) {
+  private constructor(engine: Engine, spec: CustomKernelSpec, pipeline: Pipeline, paramBytes: number) {
+    this.name = spec.name;
     this.#engine = engine;
     this.#spec = spec;
     this.#pipeline = pipeline;
-    this.#uniforms = uniforms;
+    this.#paramBytes = paramBytes;
   }
 
   /** @throws ShaderError */
@@ -61,19 +70,11 @@ export class CustomKernel {
       hasNativeF16(engine.capabilities, engine.precision),
     );
     const pipeline = await engine.pipelines.get(shader.kernel, fields.length > 0);
-    const uniforms =
-      fields.length > 0
-        ? engine.device.createBuffer({
-            label: spec.name,
-            size: shader.params.byteLength,
-            usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-          })
-        : undefined;
-    return new CustomKernel(engine, spec, pipeline, uniforms);
+    return new CustomKernel(engine, spec, pipeline, fields.length > 0 ? shader.params.byteLength : 0);
   }
 
   /**
-   * Submits one dispatch.
+   * Submits one dispatch; inside `engine.launches.together` it goes with the others there.
    *
    * @param workgroups spread over the grid; the shader finds its own with `flat_workgroup`
    */
@@ -82,40 +83,73 @@ export class CustomKernel {
     params: Readonly<Record<string, number>>,
     workgroups: number,
   ): void {
-    const { device, capabilities } = this.#engine;
+    const { launches, capabilities } = this.#engine;
     const names = [...Object.keys(this.#spec.inputs), ...Object.keys(this.#spec.outputs)];
     const bound = names.map((name) => buffers[name]!);
-    if (this.#uniforms) {
-      const bytes = new DataView(new ArrayBuffer(this.#uniforms.size));
-      Object.entries(this.#spec.params).forEach(([name, type], i) => {
-        const value = params[name]!;
-        if (type === 'f32') bytes.setFloat32(i * 4, value, true);
-        else if (type === 'i32') bytes.setInt32(i * 4, value, true);
-        else bytes.setUint32(i * 4, value, true);
-      });
-      device.queue.writeBuffer(this.#uniforms, 0, bytes);
-    }
-    const encoder = device.createCommandEncoder({ label: this.#spec.name });
-    const pass = encoder.beginComputePass();
-    pass.setPipeline(this.#pipeline.compute);
-    pass.setBindGroup(0, this.#bindGroup(bound));
-    pass.dispatchWorkgroups(...gridFor(workgroups, capabilities));
-    pass.end();
-    device.queue.submit([encoder.finish()]);
+    const slot = this.#paramBytes > 0 ? this.#used++ : 0;
+    this.#write(slot, params);
+    launches.add({ kernel: this, bound, slot, grid: gridFor(workgroups, capabilities) });
   }
 
-  #bindGroup(bound: readonly GPUBuffer[]): GPUBindGroup {
-    const known = this.#groups.find(({ key }) => key.every((buffer, i) => buffer === bound[i]));
+  /** @internal */
+  get pipeline(): GPUComputePipeline {
+    return this.#pipeline.compute;
+  }
+
+  /** @internal Uploads the parameters of all dispatches gathered. */
+  upload(): void {
+    if (this.#used === 0) return;
+    const bytes = this.#used * SLOT_BYTES;
+    this.#used = 0;
+    const { device } = this.#engine;
+    if (!this.#uniforms || this.#uniforms.size < bytes) {
+      // What was submitted before still sees the old one.
+      this.#uniforms?.destroy();
+      this.#groups.length = 0;
+      this.#uniforms = device.createBuffer({
+        label: this.name,
+        size: this.#params.byteLength,
+        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      });
+    }
+    device.queue.writeBuffer(this.#uniforms, 0, new Uint8Array(this.#params.buffer, 0, bytes));
+  }
+
+  /** @internal */
+  bindGroup(bound: readonly GPUBuffer[], slot: number): GPUBindGroup {
+    const known = this.#groups.find(
+      (entry) => entry.slot === slot && entry.key.every((buffer, i) => buffer === bound[i]),
+    );
     if (known) return known.group;
-    const entries = [...bound, ...(this.#uniforms ? [this.#uniforms] : [])];
+    const resources: GPUBufferBinding[] = bound.map((buffer) => ({ buffer }));
+    if (this.#uniforms) {
+      resources.push({ buffer: this.#uniforms, offset: slot * SLOT_BYTES, size: this.#paramBytes });
+    }
     const group = this.#engine.device.createBindGroup({
-      label: this.#spec.name,
+      label: this.name,
       layout: this.#pipeline.layout,
-      entries: entries.map((buffer, binding) => ({ binding, resource: { buffer } })),
+      entries: resources.map((resource, binding) => ({ binding, resource })),
     });
-    this.#groups.push({ key: bound, group });
-    if (this.#groups.length > 8) this.#groups.shift();
+    this.#groups.push({ key: bound, slot, group });
+    if (this.#groups.length > KEPT_GROUPS) this.#groups.shift();
     return group;
+  }
+
+  #write(slot: number, params: Readonly<Record<string, number>>): void {
+    if (this.#paramBytes === 0) return;
+    const first = slot * SLOT_BYTES;
+    if (this.#params.byteLength < first + SLOT_BYTES) {
+      const larger = new Uint8Array(this.#params.byteLength * 2);
+      larger.set(new Uint8Array(this.#params.buffer));
+      this.#params = new DataView(larger.buffer);
+    }
+    Object.entries(this.#spec.params).forEach(([name, type], i) => {
+      const at = first + i * 4;
+      const value = params[name]!;
+      if (type === 'f32') this.#params.setFloat32(at, value, true);
+      else if (type === 'i32') this.#params.setInt32(at, value, true);
+      else this.#params.setUint32(at, value, true);
+    });
   }
 
   dispose(): void {

@@ -10,10 +10,14 @@ import {
 import type { Capabilities, Precision } from '../plan/capabilities.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { capabilitiesOf, requestDevice } from './device.ts';
+import type { GpuClock } from './clock.ts';
+import { Launches } from './launches.ts';
+import { Pacer } from './pacer.ts';
 import type { DispatchTime } from './profiler.ts';
 import { PipelineCache } from './pipeline-cache.ts';
 import { ReadBack } from './read-back.ts';
 import { Residents } from './residents.ts';
+import { writePadded } from './write.ts';
 
 /** How long a failed call waits to hear that the device was lost, which browsers report separately. */
 const LOSS_GRACE_MS = 100;
@@ -38,6 +42,15 @@ export interface RunTimes {
   dispatches: readonly DispatchTime[];
 }
 
+/** Bytes that went to the device, or came from it. */
+export interface Transfer {
+  kind: 'upload' | 'read-back';
+  bytes: number;
+  /** `performance.now()`. An upload ends when the browser has taken the bytes, a read-back when they are there. */
+  start: number;
+  end: number;
+}
+
 /** A GPU device with its memory, compiled kernels and counters. Sessions run on one. */
 export class Engine {
   readonly device: GPUDevice;
@@ -48,6 +61,10 @@ export class Engine {
   readonly residents: Residents = new Residents();
   readonly pipelines: PipelineCache;
   readonly readBack: ReadBack;
+  /** Dispatches of custom kernels. */
+  readonly launches: Launches;
+  /** @internal How far runs with a signal are ahead of the GPU, all sessions together. */
+  readonly pacer: Pacer = new Pacer(() => this.gpuShare);
   /** Resolves when the device is lost, with what every call throws from then on. */
   readonly lost: Promise<DeviceLostError>;
   /**
@@ -60,6 +77,12 @@ export class Engine {
    * after each. Needs `timestamp-query`; without, nothing is told.
    */
   onDispatches: ((run: RunTimes) => void) | undefined;
+  /** Runs whose times are on their way to `onDispatches`. */
+  readonly timed: Set<Promise<void>> = new Set();
+  /** Hears of what is uploaded and read back while it is set. */
+  onTransfer: ((transfer: Transfer) => void) | undefined;
+  /** Takes the times of all that is submitted while it is set. Needs `timestamp-query`. */
+  clock: GpuClock | undefined;
   readonly #ownsDevice: boolean;
   /** Why nothing can run here any more. */
   #end: DeviceLostError | DisposedError | undefined;
@@ -77,6 +100,7 @@ export class Engine {
     this.buffers = new BufferPool(device, options.memoryBudget, () => this.residents.evictOne());
     this.pipelines = new PipelineCache(device);
     this.readBack = new ReadBack(this);
+    this.launches = new Launches(this);
     this.#ownsDevice = options.device === undefined;
     this.lost = device.lost.then((info) => {
       const error = new DeviceLostError(info.reason, info.message);
@@ -137,6 +161,14 @@ export class Engine {
         .finally(() => this.#waiting.delete(settle));
     });
     return untilAbort(guarded, signal);
+  }
+
+  /** Uploads bytes. `offset` is a multiple of four; where their number is not, what follows in the last word becomes zero. */
+  write(buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
+    const start = performance.now();
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    writePadded(this.device.queue, buffer, offset, bytes);
+    this.onTransfer?.({ kind: 'upload', bytes: data.byteLength, start, end: performance.now() });
   }
 
   /** Frees everything on the GPU, whoever still holds tensors. Idempotent. */

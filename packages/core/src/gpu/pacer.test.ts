@@ -1,58 +1,62 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Pacer } from './pacer.ts';
+import { DispatchTimes, Pacer } from './pacer.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Submits `count` command buffers of `milliseconds` each as fast as the pacer lets it. Most that lay ahead. */
-async function run(count: number, milliseconds: number): Promise<number> {
+/** A GPU whose dispatches take `msPerDispatch`, fed through a pacer for `rounds` command buffers. */
+async function run(
+  rounds: number,
+  msPerDispatch: number,
+): Promise<{ most: number; mostMs: number; perBuffer: number; idle: number }> {
   const pacer = new Pacer();
+  const times = new DispatchTimes();
   let gpuFree = performance.now();
-  let done = 0;
-  let most = 0;
-  for (let submitted = 1; submitted <= count; submitted++) {
-    gpuFree = Math.max(gpuFree, performance.now()) + milliseconds;
+  let [ahead, most, mostMs, idle] = [0, 0, 0, 0];
+  for (let i = 0; i < rounds; i++) {
+    const dispatches = times.perBuffer;
+    if (i > rounds / 2) idle += Math.max(0, performance.now() - gpuFree);
+    gpuFree = Math.max(gpuFree, performance.now()) + dispatches * msPerDispatch;
     const wait = gpuFree - performance.now();
-    pacer.submitted(new Promise<void>((resolve) => setTimeout(() => resolve(void done++), wait)));
-    most = submitted > 20 ? Math.max(most, submitted - done) : most;
-    while (pacer.wait) await vi.advanceTimersByTimeAsync(0.5);
+    ahead++;
+    pacer.submitted(
+      new Promise<void>((resolve) => setTimeout(() => resolve(void ahead--), wait)),
+      dispatches,
+      times,
+    );
+    if (i > rounds / 2) [most, mostMs] = [Math.max(most, ahead), Math.max(mostMs, wait)];
+    while (pacer.wait) await vi.advanceTimersByTimeAsync(0.25);
   }
-  return most;
+  return { most, mostMs, perBuffer: times.perBuffer, idle };
 }
 
-test('keeps about thirty milliseconds of work ahead', async () => {
-  expect(await run(60, 5)).toBeGreaterThanOrEqual(6);
-  expect(await run(60, 5)).toBeLessThanOrEqual(8);
+test.each([0.02, 0.05, 0.5, 2, 9])(
+  'never has more than 50 ms ahead, and never lets the GPU wait, at %d ms a dispatch',
+  async (ms) => {
+    const { mostMs, idle, perBuffer } = await run(200, ms);
+    expect(mostMs).toBeLessThanOrEqual(50);
+    expect(idle).toBe(0);
+    expect(perBuffer * ms).toBeLessThanOrEqual(10.5);
+  },
+);
+
+test('of dispatches that take longer than that, one lies ahead of the one that runs', async () => {
+  expect(await run(30, 120)).toMatchObject({ most: 2, perBuffer: 1, idle: 0 });
 });
 
-test('does not run away from a slow GPU, nor starve a quick one', async () => {
-  expect(await run(40, 100)).toBeLessThanOrEqual(4);
-  expect(await run(60, 1)).toBeGreaterThanOrEqual(16);
-});
-
-test('makes the command buffers of a slow GPU shorter, and long again when it is quick', async () => {
-  const pacer = new Pacer();
-  const submit = async (msPerDispatch: number): Promise<void> => {
-    const { dispatches } = pacer;
-    // Two at a time: an interval tells something only while the GPU has more to do.
-    for (let i = 1; i <= 2; i++) {
-      const ms = i * dispatches * msPerDispatch;
-      pacer.submitted(new Promise<void>((resolve) => setTimeout(resolve, ms)), dispatches);
-    }
-    await vi.advanceTimersByTimeAsync(2 * dispatches * msPerDispatch + 1);
-  };
-  expect(pacer.dispatches).toBe(48);
-  for (let i = 0; i < 4; i++) await submit(2);
-  expect(pacer.dispatches).toBe(5);
-  for (let i = 0; i < 8; i++) await submit(0.01);
-  expect(pacer.dispatches).toBe(48);
+test('ends of several command buffers that are heard of at once tell what they took together', () => {
+  const times = new DispatchTimes();
+  for (let i = 0; i < 20; i++) times.record(i % 2 ? 0.01 : 7.99, 10);
+  expect(times.expected(10)).toBeGreaterThan(3);
+  expect(times.expected(10)).toBeLessThan(5);
 });
 
 test('keeps to its share of the time, and keeps nothing ahead then', async () => {
   const pacer = new Pacer(() => 0.25);
+  const times = new DispatchTimes();
   let busy = 0;
   for (let i = 0; i < 20; i++) {
-    pacer.submitted(new Promise<void>((resolve) => setTimeout(resolve, 10)));
+    pacer.submitted(new Promise<void>((resolve) => setTimeout(resolve, 10)), 10, times);
     busy += 10;
     const ready = pacer.wait;
     await vi.runAllTimersAsync();

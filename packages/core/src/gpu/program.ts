@@ -2,7 +2,7 @@ import { DisposedError, OutOfMemoryError } from '../errors.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
-import { Pacer } from './pacer.ts';
+import { DispatchTimes } from './pacer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
 import type { LoadOptions } from './load.ts';
@@ -11,7 +11,7 @@ import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
 /** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
 const UNIFORM_STRIDE = 256;
 
-/** Dispatches of a run's first command buffer, and twice as many in each that follows: nothing keeps the GPU busy yet. */
+/** Dispatches of a command buffer that an idle GPU waits for, and twice as many in each that follows. */
 const FIRST_DISPATCHES = 8;
 
 /** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
@@ -53,14 +53,13 @@ export class Program {
   readonly plan: Plan;
   readonly #engine: Engine;
   readonly #parts: Parts;
-  readonly #pacer: Pacer;
+  readonly #times = new DispatchTimes();
   #disposed = false;
 
   private constructor(engine: Engine, plan: Plan, parts: Parts) {
     this.#engine = engine;
     this.plan = plan;
     this.#parts = parts;
-    this.#pacer = new Pacer(() => engine.gpuShare);
   }
 
   /**
@@ -116,15 +115,16 @@ export class Program {
         continue;
       }
       const { dispatches } = unit;
-      let count = FIRST_DISPATCHES;
+      const { device, pacer } = this.#engine;
+      let count = pacer.isBusy ? Infinity : FIRST_DISPATCHES;
       for (let at = 0; at < dispatches.length;) {
-        const part = dispatches.slice(at, at + Math.min(count, this.#pacer.dispatches));
+        const part = dispatches.slice(at, at + Math.min(count, this.#times.perBuffer));
         at += part.length;
         count *= 2;
         this.#submit(part, buffers, profiler);
         if (!signal) continue;
-        this.#pacer.submitted(this.#engine.device.queue.onSubmittedWorkDone(), part.length);
-        const { wait } = this.#pacer;
+        pacer.submitted(device.queue.onSubmittedWorkDone(), part.length, this.#times);
+        const { wait } = pacer;
         if (!wait) continue;
         await this.#engine.until(wait, signal);
         this.#checkAfterWait(signal);
@@ -144,7 +144,7 @@ export class Program {
     buffers: readonly (GPUBuffer | undefined)[],
     profiler: Profiler | undefined,
   ): void {
-    const { device } = this.#engine;
+    const { clock, device } = this.#engine;
     const encoder = device.createCommandEncoder({ label: 'run' });
     if (profiler) {
       const timestamps = profiler.begin(dispatches.map(({ step }) => step));
@@ -155,7 +155,7 @@ export class Program {
       });
       profiler.end(encoder);
     } else {
-      const pass = encoder.beginComputePass();
+      const pass = encoder.beginComputePass(clock?.next());
       encode(pass, dispatches, device, buffers);
       pass.end();
     }

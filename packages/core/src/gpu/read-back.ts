@@ -28,6 +28,7 @@ export class ReadBack {
     engine.check();
     signal?.throwIfAborted();
     this.#count++;
+    const start = performance.now();
     const staging = this.#take(bytes);
     const encoder = engine.device.createCommandEncoder({ label: 'read-back' });
     encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
@@ -40,6 +41,7 @@ export class ReadBack {
     }
     const copy = new Uint8Array(staging.getMappedRange(0, bytes).slice(0));
     staging.unmap();
+    engine.onTransfer?.({ kind: 'read-back', bytes, start, end: performance.now() });
     this.#idle.push(staging);
     if (this.#idle.length > KEPT) this.#idle.shift()!.destroy();
     // Errors of earlier work arrive as events: what was read may be garbage.

@@ -4,7 +4,6 @@ import type { TensorRef } from '../onnx/model.ts';
 import { bytesOf } from '../tensor/dtype.ts';
 import type { Engine } from './engine.ts';
 import { WeightReader } from './weight-reader.ts';
-import { writePadded } from './write.ts';
 
 /** Bytes given to `writeBuffer` before waiting for the device to take them: what its staging may hold at once. */
 const IN_FLIGHT_BYTES = 128 * 2 ** 20;
@@ -66,7 +65,7 @@ export class WeightUpload {
 
   async #write(buffer: GPUBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const { queue } = this.#engine.device;
-    writePadded(queue, buffer, offset, bytes);
+    this.#engine.write(buffer, offset, bytes);
     this.#onBytes(bytes.byteLength);
     this.#inFlight += bytes.byteLength;
     if (this.#inFlight < IN_FLIGHT_BYTES) return;

@@ -22,6 +22,7 @@ export async function readModel(
   path: string,
   options: ReadModelOptions = {},
 ): Promise<Model> {
+  if (store.readModel) return store.readModel(path, options);
   const { signal, allowMissingExternalData = false } = options;
   const source = await store.open(path);
   const size = await source.size(signal);

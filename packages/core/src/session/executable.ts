@@ -2,7 +2,6 @@ import { CalotypeError, ShapeError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Profiler } from '../gpu/profiler.ts';
 import type { Program } from '../gpu/program.ts';
-import { writePadded } from '../gpu/write.ts';
 import type { BufferId, Plan } from '../plan/plan.ts';
 import { rawBytes, Tensor } from '../tensor/tensor.ts';
 import { checkSize, checkTarget, type Tensors } from './feeds.ts';
@@ -87,7 +86,7 @@ export class Executable {
       let buffer = this.#uploads.get(name);
       if (!buffer) this.#uploads.set(name, (buffer = this.#engine.buffers.acquire(bytes, name)));
       external.set(view.buffer, buffer);
-      if (!unchanged) writePadded(this.#engine.device.queue, buffer, 0, rawBytes(tensor));
+      if (!unchanged) this.#engine.write(buffer, 0, rawBytes(tensor));
     }
   }
 

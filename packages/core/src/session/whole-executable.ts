@@ -1,7 +1,6 @@
 import type { WholeGraph } from '../fallback/whole-graph.ts';
 import { bindInputs } from '../graph/bind.ts';
 import type { GraphTemplate } from '../graph/template.ts';
-import { writePadded } from '../gpu/write.ts';
 import { storedBytes, type Tensor } from '../tensor/tensor.ts';
 import { checkTarget, type Tensors } from './feeds.ts';
 
@@ -41,6 +40,6 @@ function copyInto(name: string, result: Tensor, target: Tensor): void {
   const { gpu } = target;
   const bytes = gpu ? storedBytes(result, gpu.storage) : new Uint8Array();
   checkTarget(name, target, result, bytes.byteLength);
-  writePadded(gpu!.engine.device.queue, gpu!.buffer, 0, bytes);
+  gpu!.engine.write(gpu!.buffer, 0, bytes);
   target.markChanged();
 }

@@ -1,4 +1,6 @@
 import { SourceError } from '../errors.ts';
+import type { Model } from '../onnx/model.ts';
+import type { ReadModelOptions } from '../onnx/reader.ts';
 
 /**
  * Where files are cut: the cache keeps such pieces, and whoever reads much reads along them. Small enough to be fetched
@@ -35,6 +37,8 @@ export interface FileStore {
   open(path: string): Promise<ByteSource>;
   /** Throws only where the answer cannot be learned (no network, a refused path). */
   has(path: string): Promise<boolean>;
+  /** Only stores whose files are read in another thread have it: reads an ONNX file there. Throws as `readModel` does. */
+  readModel?(path: string, options?: ReadModelOptions): Promise<Model>;
 }
 
 /** Throws `SourceError` unless `offset` and `length` lie inside a file of `size` bytes. */

@@ -1,0 +1,4 @@
+import { serve } from '@calotype/scheduler';
+import { cpuService } from './cpu-service.ts';
+
+serve(cpuService());

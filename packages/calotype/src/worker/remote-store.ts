@@ -1,0 +1,120 @@
+import type {
+  ByteSource,
+  FinishOptions,
+  Model,
+  ModelStore,
+  ReadModelOptions,
+  StoreReport,
+} from '@calotype/core';
+import { WorkerCrashedError } from '@calotype/scheduler';
+import type { SentSource } from './cpu-service.ts';
+import type { CpuThreads } from './cpu-threads.ts';
+import type { WireSource } from './messages.ts';
+
+/** Blocks of memory kept to be read into again. */
+const KEPT_BLOCKS = 6;
+
+/** Times that a read is tried again on another worker. */
+const RETRIES = 2;
+
+/** The files of a model, fetched, checked, cached and parsed in another thread. */
+export class RemoteStore implements ModelStore {
+  readonly #threads: CpuThreads;
+  readonly #id: string = crypto.randomUUID();
+  readonly #closing = new AbortController();
+  readonly #opened: Promise<void>;
+  /** Memory that travels: what was read is copied out of it, and it goes back with the next read. */
+  readonly #blocks: ArrayBuffer[] = [];
+  #report: StoreReport = { cache: 'none', files: [] };
+
+  constructor(threads: CpuThreads, source: WireSource) {
+    this.#threads = threads;
+    this.#opened = threads.call(
+      'files',
+      'files',
+      { id: this.#id, source },
+      {
+        signal: this.#closing.signal,
+        resumable: true,
+        onEvent: (report) => (this.#report = report),
+      },
+    );
+    // Whoever reads hears of it.
+    this.#opened.catch(() => {});
+  }
+
+  has(path: string): Promise<boolean> {
+    return this.#threads.call('files', 'has', this.#address(path), { resumable: true });
+  }
+
+  async open(path: string): Promise<ByteSource> {
+    const name = await this.#threads.call('files', 'open', this.#address(path), { resumable: true });
+    return this.#source({ path, name });
+  }
+
+  async readModel(path: string, { signal, allowMissingExternalData }: ReadModelOptions = {}): Promise<Model> {
+    const input = { ...this.#address(path), allowMissingExternalData };
+    const model = await this.#threads.call('files', 'parse', input, { signal, resumable: true });
+    // All of the model's references to a file are to the one object in this list.
+    for (const sent of model.files) Object.assign(sent, this.#source(sent as unknown as SentSource));
+    return model;
+  }
+
+  async finish({ all, signal }: FinishOptions = {}): Promise<void> {
+    this.#report = await this.#threads.call(
+      'files',
+      'finish',
+      { id: this.#id, all },
+      { signal, resumable: true },
+    );
+  }
+
+  report(): StoreReport {
+    return this.#report;
+  }
+
+  dispose(): void {
+    this.#closing.abort(new DOMException('The files were closed.', 'AbortError'));
+    this.#blocks.length = 0;
+  }
+
+  #address(path: string): { id: string; path: string } {
+    return { id: this.#id, path };
+  }
+
+  #source({ path, name }: SentSource): ByteSource {
+    return {
+      name,
+      size: (signal) => this.#threads.call('files', 'size', this.#address(path), { signal, resumable: true }),
+      read: async (offset, length, signal) =>
+        new Uint8Array(await this.#read(path, offset, length, undefined, signal), 0, length),
+      readInto: async (offset, target, signal) => {
+        const { length } = target;
+        const at = this.#blocks.findIndex(({ byteLength }) => byteLength >= length);
+        const memory = at < 0 ? undefined : this.#blocks.splice(at, 1)[0];
+        const block = await this.#read(path, offset, length, memory, signal);
+        target.set(new Uint8Array(block, 0, length));
+        if (this.#blocks.length >= KEPT_BLOCKS) this.#blocks.shift();
+        this.#blocks.push(block);
+      },
+    };
+  }
+
+  async #read(
+    path: string,
+    offset: number,
+    length: number,
+    memory: ArrayBuffer | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<ArrayBuffer> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        // Not resumable, so that memory is moved; reading again does no harm.
+        const input = { ...this.#address(path), offset, length, memory: attempt === 0 ? memory : undefined };
+        return await this.#threads.call('files', 'read', input, { signal, bytes: length });
+      } catch (error) {
+        if (!(error instanceof WorkerCrashedError) || attempt === RETRIES) throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import { Engine } from '@calotype/core';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { DiffusionEngine, type ClientProgress, type ModelSpec } from '../src/index.ts';
+import type { GenerateInput } from '../src/worker/messages.ts';
+
+const model: ModelSpec = {
+  source: new URL('/fixtures/tiny-sd/', location.href).href,
+  precision: 'f32',
+  warmUp: { width: 64, height: 64 },
+};
+
+let engine: Engine;
+let served: DiffusionEngine;
+let requests = 0;
+const holding = new AbortController();
+
+function context(signal: AbortSignal, emit: (progress: ClientProgress) => void = () => {}) {
+  return { signal, client: 'page', emit, resume: undefined, keep: () => {} };
+}
+
+beforeAll(async () => {
+  served = new DiffusionEngine({
+    createEngine: async () => (engine = await Engine.create({ precision: 'f32' })),
+  });
+  await new Promise<void>((ready, failed) => {
+    const emit = ({ type }: { type: string }): void => void (type === 'ready' && ready());
+    served.service.hold({ model }, { ...context(holding.signal), emit }).catch(failed);
+  });
+}, 60_000);
+
+afterAll(() => {
+  holding.abort();
+  served.dispose();
+});
+
+function generate(
+  options: Partial<GenerateInput['options']>,
+  input: Partial<GenerateInput> = {},
+  signal: AbortSignal = new AbortController().signal,
+  emit?: (progress: ClientProgress) => void,
+): Promise<unknown> {
+  const all = { prompt: 'a cat', width: 64, height: 64, output: 'imageData', seed: 1, ...options } as const;
+  return served.service.generate(
+    { id: `${requests++}`, model, options: all, order: {}, ...input },
+    context(signal, emit),
+  );
+}
+
+const idle = { requests: 0, active: 0, heldBytes: 0, inFlight: 0, clients: 0 };
+
+test.each(['encode', 'denoise', 'decode'] as const)(
+  'an abort in the stage %s leaves little of the GPU to wait for, and nothing held',
+  async (stage) => {
+    // A step of this size takes many times what may lie ahead of the GPU.
+    const large = { width: 256, height: 256, numInferenceSteps: stage === 'decode' ? 1 : 4 };
+    // What dispatches take is learned.
+    await generate(large);
+    await generate(large);
+    const { queue } = engine.device;
+    await queue.onSubmittedWorkDone();
+    const { gpuBuffers } = await served.stats();
+    const left: number[] = [];
+    const ahead: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const controller = new AbortController();
+      let begun = (): void => {};
+      const reached = new Promise<void>((resolve) => (begun = resolve));
+      const result = generate(large, {}, controller.signal, (progress) => {
+        if (progress.stage === stage) begun();
+      });
+      await reached;
+      await new Promise((resolve) => setTimeout(resolve, 10 + 15 * i));
+      ahead.push(engine.pacer.aheadMs);
+      const reason = new DOMException('enough', 'AbortError');
+      const aborted = performance.now();
+      controller.abort(reason);
+      await expect(result).rejects.toBe(reason);
+      // The promise rejects without waiting for the GPU.
+      expect(performance.now() - aborted).toBeLessThan(50);
+      await queue.onSubmittedWorkDone();
+      left.push(performance.now() - aborted);
+    }
+    // 30 ms and the command buffer that went beyond them.
+    expect(Math.max(...ahead)).toBeLessThan(50);
+    expect(left.toSorted((a, b) => a - b)[2]!, `${left.map(Math.round).join()} ms`).toBeLessThan(50);
+    await expect.poll(() => served.scheduler.stats).toEqual(idle);
+    expect((await served.stats()).gpuBuffers).toBe(gpuBuffers);
+  },
+  120_000,
+);
+
+test('a preview is two dispatches and one small read-back, beside the steps', async () => {
+  const counts = { dispatches: 0, created: 0, readBytes: 0 };
+  const counted = async (previewEvery: number | undefined): Promise<typeof counts> => {
+    Object.assign(counts, { dispatches: 0, created: -engine.buffers.created, readBytes: 0 });
+    engine.onTransfer = ({ kind, bytes }) => void (kind === 'read-back' && (counts.readBytes += bytes));
+    const dispatches = vi.spyOn(GPUComputePassEncoder.prototype, 'dispatchWorkgroups');
+    const previews: number[] = [];
+    try {
+      const options = { numInferenceSteps: 6, guidanceScale: 1 };
+      await generate(options, { previewEvery }, undefined, (progress) => {
+        if (progress.stage !== 'denoise' || !progress.preview) return;
+        previews.push(progress.step);
+        progress.preview.close();
+      });
+    } finally {
+      counts.dispatches = dispatches.mock.calls.length;
+      dispatches.mockRestore();
+      engine.onTransfer = undefined;
+    }
+    expect(previews).toEqual(previewEvery ? [1, 2, 3, 4, 5] : []);
+    counts.created += engine.buffers.created;
+    return { ...counts };
+  };
+  // Once for what is made once.
+  await counted(1);
+  const without = await counted(undefined);
+  const withPreviews = await counted(1);
+  const ofPreviews = 5;
+  expect(withPreviews.dispatches - without.dispatches).toBe(2 * ofPreviews);
+  expect(withPreviews.created).toBe(0);
+  expect(withPreviews.readBytes - without.readBytes).toBe(ofPreviews * 8 * 8 * 4);
+  // Two of a step's dispatches, and small ones.
+  expect((2 * ofPreviews) / without.dispatches).toBeLessThan(0.05);
+});
+
+test('previews take at most a twentieth of the time of the steps that they are of', async () => {
+  const measure = async (previewEvery: number | undefined): Promise<number> => {
+    await served.service.record({ on: true }, context(holding.signal));
+    await generate({ numInferenceSteps: 12, guidanceScale: 1, width: 128, height: 128 }, { previewEvery });
+    const { spans } = (await served.service.record({ on: false }, context(holding.signal)))!;
+    const busy = spans.filter(({ track }) => track === 'gpu busy');
+    return busy.reduce((sum, { start, end }) => sum + end - start, 0);
+  };
+  await measure(1);
+  // The least of several: whatever else runs here only adds.
+  const without: number[] = [];
+  const withPreviews: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    without.push(await measure(undefined));
+    withPreviews.push(await measure(1));
+  }
+  expect(Math.min(...withPreviews) / Math.min(...without)).toBeLessThan(1.05);
+}, 60_000);

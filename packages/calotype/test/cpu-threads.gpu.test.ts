@@ -1,0 +1,119 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { WorkerLink } from '@calotype/scheduler';
+import { DiffusionEngine, type GenerateResult, type ModelSpec } from '../src/index.ts';
+import type { GenerateInput } from '../src/worker/messages.ts';
+
+const model: ModelSpec = {
+  source: new URL('/fixtures/tiny-sd/', location.href).href,
+  precision: 'f32',
+  warmUp: false,
+};
+
+const engines: DiffusionEngine[] = [];
+
+afterEach(() => {
+  for (const engine of engines.splice(0)) engine.dispose();
+});
+
+function newEngine(options: ConstructorParameters<typeof DiffusionEngine>[0] = {}): DiffusionEngine {
+  const engine = new DiffusionEngine(options);
+  engines.push(engine);
+  return engine;
+}
+
+async function generate(
+  engine: DiffusionEngine,
+  options: Partial<GenerateInput['options']>,
+  spec: ModelSpec = model,
+): Promise<GenerateResult<'imageData'>> {
+  const context = {
+    signal: new AbortController().signal,
+    client: 'page',
+    emit: () => {},
+    resume: undefined,
+    keep: () => {},
+  };
+  const all = {
+    prompt: 'a (red:1.3) cat',
+    seed: 1,
+    ...(options.image === undefined && { width: 64, height: 64 }),
+    numInferenceSteps: 2,
+    output: 'imageData',
+    ...options,
+  } as GenerateInput['options'];
+  const input = { id: crypto.randomUUID(), model: spec, options: all, order: {} };
+  return engine.service.generate(input, context) as unknown as Promise<GenerateResult<'imageData'>>;
+}
+
+function stripes(): ImageData {
+  const image = new ImageData(72, 80);
+  image.data.forEach((_, i) => (image.data[i] = i % 4 === 3 ? 255 : (i * 7) % 256));
+  return image;
+}
+
+test('prompts, pictures and files are the work of other threads; without any it is done here, and said', async () => {
+  const elsewhere = newEngine();
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  const here = newEngine({
+    cpuLink: () => {
+      throw new Error('worker-src forbids it');
+    },
+  });
+  const wanted = { image: stripes(), strength: 0.9 };
+  const done = {
+    signal: new AbortController().signal,
+    client: '',
+    emit: () => {},
+    resume: undefined,
+    keep: () => {},
+  };
+  await elsewhere.service.record({ on: true }, done);
+  const made = await generate(elsewhere, wanted);
+  const { spans } = (await elsewhere.service.record({ on: false }, done))!;
+  const calls = new Set(
+    spans.filter(({ track }) => track.startsWith('cpu')).map(({ track, name }) => `${track} ${name}`),
+  );
+  for (const call of ['cpu: files parse', 'cpu: files read', 'cpu: media tokenize', 'cpu: media picture']) {
+    expect(calls).toContain(call);
+  }
+  expect((await elsewhere.stats()).cpu).toEqual({ place: 'workers' });
+  expect(warned).not.toHaveBeenCalled();
+
+  const same = await generate(here, wanted);
+  expect((await here.stats()).cpu).toEqual({ place: 'engine', reason: 'worker-src forbids it' });
+  expect(warned).toHaveBeenCalledTimes(1);
+  expect(warned.mock.calls[0]![0]).toContain('worker-src forbids it');
+  warned.mockRestore();
+  expect([made.images[0]!.width, made.images[0]!.height]).toEqual([72, 80]);
+  expect(made.images[0]!.data).toEqual(same.images[0]!.data);
+});
+
+test('what a thread throws arrives as its own class, and a thread that ends is replaced', async () => {
+  const workers: Worker[] = [];
+  const engine = newEngine({
+    cpuLink: () =>
+      new WorkerLink(() => {
+        const worker = new Worker(new URL('../src/worker/cpu-worker.ts', import.meta.url), {
+          type: 'module',
+        });
+        workers.push(worker);
+        return worker;
+      }),
+  });
+  const noPicture = generate(engine, { image: new Blob(['no picture'], { type: 'image/png' }) });
+  await expect(noPicture).rejects.toMatchObject({ name: 'OptionError', option: 'image' });
+  const noModel = generate(
+    engine,
+    {},
+    { ...model, source: new URL('/fixtures/nothing/', location.href).href },
+  );
+  await expect(noModel).rejects.toMatchObject({ name: 'ModelFolderError' });
+
+  const before = await generate(engine, {});
+  expect(workers.length).toBe(2);
+  for (const worker of workers) worker.terminate();
+  const after = await generate(engine, { output: 'blob' } as never);
+  expect((after.images[0] as unknown as Blob).type).toBe('image/png');
+  expect((await generate(engine, {})).images[0]!.data).toEqual(before.images[0]!.data);
+  expect(workers.length).toBeGreaterThan(2);
+});
