@@ -4,7 +4,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { comparisonTable, performanceChart } from '../bench/chart.ts';
 import { requestsChart, requestsTable } from '../bench/requests-report.ts';
-import type { Machine, Report } from '../bench/results.ts';
+import type { Report } from '../bench/results.ts';
 import { root } from './lib/run.ts';
 
 const folder = join(root, 'bench', 'results');
@@ -27,8 +27,9 @@ for (const { adapter, rows } of reports) {
     (_, start: string, end: string) => `${start}\n${comparisonTable(rows)}\n\n${end}`,
   );
 }
-// Files of before have no requests.
-const { requests = [], adapter, driver, browser }: Machine & Partial<Report> = charted;
+const { adapter, driver, browser } = charted;
+// Files of before have none.
+const { requests = [] } = charted as Partial<Report>;
 if (requests.length > 0) {
   await writeFile(join(root, 'docs', 'requests.svg'), requestsChart(requests));
   const machine = [adapter, driver && `driver ${driver}`, browser].filter(Boolean).join(', ');

@@ -59,7 +59,7 @@ test('eight requests at once give the pictures that each gives alone', async () 
   expect(named('message', 'X')).toBe(8);
   expect(named('step', 's')).toBeGreaterThan(8);
   const names = new Set(trace!.spans.map(({ track, name }) => `${track} ${name}`));
-  for (const name of ['gpu transfers upload', 'gpu transfers read-back', 'cpu: media tokenize']) {
+  for (const name of ['gpu transfers upload', 'gpu transfers read-back', 'cpu worker tokenize']) {
     expect(names).toContain(name);
   }
 });

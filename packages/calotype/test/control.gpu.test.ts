@@ -19,7 +19,11 @@ function context(signal: AbortSignal, emit: (progress: ClientProgress) => void =
 }
 
 beforeAll(async () => {
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
   served = new DiffusionEngine({
+    cpuLink: () => {
+      throw new Error('this test wants none');
+    },
     createEngine: async () => (engine = await Engine.create({ precision: 'f32' })),
   });
   await new Promise<void>((ready, failed) => {

@@ -7,7 +7,6 @@ import {
   WorkerCrashedError,
   type ClientGenerateOptions,
   type ClientProgress,
-  type DiffusionEngineOptions,
   type GenerateResult,
   type ModelSpec,
 } from '../src/index.ts';
@@ -34,26 +33,21 @@ beforeEach(() => {
   served = newEngine();
 });
 
-function newEngine(options: DiffusionEngineOptions = {}): DiffusionEngine {
+function newEngine(): DiffusionEngine {
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
   return new DiffusionEngine({
     limit: 1000,
     checkpointMs: 100,
-    ...options,
+    // Files are read in this thread, where a test can take its network away.
+    cpuLink: () => {
+      throw new Error('this test wants none');
+    },
     createEngine: async () => {
       const engine = await Engine.create({ precision: 'f32' });
       engines.push(engine);
       return engine;
     },
   });
-}
-
-/** Makes an engine that reads files in this thread, where a test can take its network away. */
-function readHere(): void {
-  served.dispose();
-  const cpuLink = (): never => {
-    throw new Error('this test wants none');
-  };
-  served = newEngine({ cpuLink });
 }
 
 afterEach(() => served.dispose());
@@ -156,7 +150,6 @@ test('a device destroyed in the middle of a step costs the steps since the last 
 }, 120_000);
 
 test('a loss while the network is gone is made good from the cache', async () => {
-  readHere();
   const release = hold();
   await generate({ ...options, numInferenceSteps: 1, seed: 1 });
   const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));

@@ -66,8 +66,8 @@ test('tabs share one engine in a shared worker; a closed one takes only its own 
     thread: 'shared-worker',
     models: 1,
     requests: 0,
-    // Which the pages have lent.
-    cpu: { place: 'workers' },
+    // Which a page has lent.
+    cpu: { place: 'worker' },
   });
   let running = false;
   void first.client.generate({
@@ -82,11 +82,11 @@ test('tabs share one engine in a shared worker; a closed one takes only its own 
   first.close();
   expect(worstDifference(await survivor, alone)).toBeLessThanOrEqual(1);
   await expect.poll(async () => (await third.client.stats()).requests, { timeout: 5000 }).toBe(0);
-  // The page that came last has lent its workers. The next one lends its own.
+  // The page that came last has lent its worker. The next one lends its own.
   third.close();
   const again = await second.client.generate({ ...options, seed: 2 });
   expect(worstDifference(again, alone)).toBeLessThanOrEqual(1);
-  expect((await second.client.stats()).cpu).toEqual({ place: 'workers' });
+  expect((await second.client.stats()).cpu).toEqual({ place: 'worker' });
 });
 
 test('when the leading tab closes another takes over, and no request of the others is lost', async () => {

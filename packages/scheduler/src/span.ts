@@ -44,12 +44,18 @@ export const KERNEL_TRACK = 'gpu kernels';
 /** Track of what is written to the GPU and read back. */
 export const TRANSFER_TRACK = 'gpu transfers';
 
-/** What the tracks of other threads begin with: how long each call of one took, messages included. */
-export const THREAD_TRACK = 'cpu: ';
+/** Track of the thread beside the GPU's: how long each call of it took, messages included. */
+export const THREAD_TRACK = 'cpu worker';
 
-const tracksOfGpu: ReadonlySet<string> = new Set([GPU_TRACK, BUSY_TRACK, KERNEL_TRACK, TRANSFER_TRACK]);
+const ownTracks: ReadonlySet<string> = new Set([
+  GPU_TRACK,
+  BUSY_TRACK,
+  KERNEL_TRACK,
+  TRANSFER_TRACK,
+  THREAD_TRACK,
+]);
 
 /** Whether a track is a request's. */
 export function isRequestTrack(track: string): boolean {
-  return !tracksOfGpu.has(track) && !track.startsWith(THREAD_TRACK);
+  return !ownTracks.has(track);
 }

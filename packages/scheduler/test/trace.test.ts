@@ -9,8 +9,8 @@ const spans: Span[] = [
   { track: 'gpu', name: 'denoise', start: 110.0004, end: 120.0006, args: { requests: ['fox', 'not here'] } },
   { track: 'gpu', name: 'denoise', start: 120.0006, end: 130, args: { requests: ['fox'] } },
   // Reads overlap.
-  { track: 'cpu: files', name: 'read', start: 90, end: 102, args: { bytes: 5 } },
-  { track: 'cpu: files', name: 'read', start: 95, end: 108, args: { bytes: 7 } },
+  { track: 'cpu worker', name: 'read', start: 90, end: 102, args: { bytes: 5 } },
+  { track: 'cpu worker', name: 'read', start: 95, end: 108, args: { bytes: 7 } },
 ];
 
 function changed(change: (events: ChromeTrace['traceEvents']) => void): string[] {
@@ -33,8 +33,8 @@ test('a trace keeps the rules of the format: spans nest or are asynchronous, arr
   ]);
   // What began before the recording is where 0 is.
   expect(of('b').map(({ ts, cat }) => [ts, cat])).toEqual([
-    [0, 'cpu: files'],
-    [5_000, 'cpu: files'],
+    [0, 'cpu worker'],
+    [5_000, 'cpu worker'],
   ]);
   expect(of('s').length).toBe(2);
 });

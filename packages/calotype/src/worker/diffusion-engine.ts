@@ -13,7 +13,7 @@ import {
 import { samplerNamesFor } from '../samplers/index.ts';
 import { generationChain, type GenerationEvent } from './generation-stages.ts';
 import { cpuWorker } from './cpu-link.ts';
-import { CpuThreads, type CpuLink } from './cpu-threads.ts';
+import { CpuThread, type CpuLink } from './cpu-thread.ts';
 import { LentWorkers } from './lent-workers.ts';
 import { LoadedModels } from './loaded-models.ts';
 import type { ClientProgress, EngineStats, ModelInfo, PipelineService } from './messages.ts';
@@ -25,7 +25,7 @@ export interface DiffusionEngineOptions extends Pick<
   /** Makes the engine that models run on, at first and after every loss of the device. */
   createEngine?: () => Promise<Engine>;
   /**
-   * How threads for files, prompts and pictures are reached. Default: workers that this thread starts, or where it may start none,
+   * How thread for files, prompts and pictures are reached. Default: workers that this thread starts, or where it may start none,
    * those that a page starts for it.
    */
   cpuLink?: CpuLink;
@@ -38,7 +38,7 @@ export interface DiffusionEngineOptions extends Pick<
 export class DiffusionEngine {
   readonly scheduler: Scheduler;
   readonly #models: LoadedModels;
-  readonly #threads: CpuThreads;
+  readonly #thread: CpuThread;
   readonly #lent = new LentWorkers();
   readonly #chain: ReturnType<typeof generationChain>;
   /** Changes of the order of requests, by their names. */
@@ -53,10 +53,10 @@ export class DiffusionEngine {
   constructor(options: DiffusionEngineOptions = {}) {
     const { createEngine = () => Engine.create(), cpuLink, ...limits } = options;
     const canStart = typeof Worker !== 'undefined';
-    this.#threads = new CpuThreads(cpuLink ?? (canStart ? cpuWorker : this.#lent.link));
-    this.#threads.trace = () => this.scheduler.trace;
-    this.#chain = generationChain(this.#threads);
-    this.#models = new LoadedModels(createEngine, this.#threads, (error) => this.scheduler.lose(error));
+    this.#thread = new CpuThread(cpuLink ?? (canStart ? cpuWorker : this.#lent.link));
+    this.#thread.trace = () => this.scheduler.trace;
+    this.#chain = generationChain(this.#thread);
+    this.#models = new LoadedModels(createEngine, this.#thread, (error) => this.scheduler.lose(error));
     this.scheduler = new Scheduler({
       ...limits,
       whenDone: async () => {
@@ -139,7 +139,7 @@ export class DiffusionEngine {
       });
       this.#reorder.set(id, reorder);
       if (sent !== undefined) {
-        // By the clock that all threads of a browser share.
+        // By the clock that all thread of a browser share.
         const start = Math.min(sent - performance.timeOrigin, request.arrived);
         this.scheduler.trace?.add({ track: handle, name: 'message', start, end: request.arrived });
       }
@@ -188,7 +188,7 @@ export class DiffusionEngine {
           : 'SharedWorkerGlobalScope' in globalThis
             ? 'shared-worker'
             : 'worker',
-      cpu: this.#threads.place,
+      cpu: this.#thread.place,
     };
   }
 
@@ -241,7 +241,7 @@ export class DiffusionEngine {
   dispose(): void {
     this.scheduler.dispose();
     this.#models.dispose();
-    this.#threads.dispose();
+    this.#thread.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -17,7 +17,7 @@ import { textsOf } from '../prompt/texts.ts';
 import type { PromptTokenizer } from '../tokenizer/index.ts';
 import { sizeMultiple } from '../pipelines/request.ts';
 import { tensorOf, type WireImage } from './cpu-service.ts';
-import type { CpuThreads } from './cpu-threads.ts';
+import type { CpuThread } from './cpu-thread.ts';
 import type { LoadedModel } from './loaded-models.ts';
 import type { ActingLora, SentOptions } from './messages.ts';
 
@@ -96,16 +96,16 @@ interface Decoded {
 }
 
 /**
- * A picture's way: the model is loaded, prompt and pictures are made ready by other threads, the prompt is encoded, latents
+ * A picture's way: the model is loaded, prompt and pictures are made ready by other thread, the prompt is encoded, latents
  * denoised and decoded, the image encoded, by another thread again.
  */
-export function generationChain(threads: CpuThreads): Chain<GenerationRequest, Result> {
+export function generationChain(thread: CpuThread): Chain<GenerationRequest, Result> {
   return chain(loading)
-    .to(preparing(threads))
+    .to(preparing(thread))
     .to(encoding)
     .to(denoising)
     .to(decoding)
-    .to(imageEncoding(threads));
+    .to(imageEncoding(thread));
 }
 
 const loading = callStage<GenerationRequest, Ready>({
@@ -119,7 +119,7 @@ const loading = callStage<GenerationRequest, Ready>({
 });
 
 /** Tokenizes prompts and decodes pictures. */
-function preparing(threads: CpuThreads): Stage<Ready, Ready> {
+function preparing(thread: CpuThread): Stage<Ready, Ready> {
   return callStage<Ready, Ready>({
     name: 'prepare',
     place: 'cpu',
@@ -128,19 +128,19 @@ function preparing(threads: CpuThreads): Stage<Ready, Ready> {
       const { request } = ready;
       const pipeline = await request.model.pipeline();
       const [images] = await Promise.all([
-        drawn(threads, pipeline, request.options, signal),
-        tokenize(threads, pipeline, request.options, signal),
+        drawn(thread, pipeline, request.options, signal),
+        tokenize(thread, pipeline, request.options, signal),
       ]);
       return new Ready({ ...request, options: { ...request.options, ...images } }, ready.takeWeights());
     },
   });
 }
 
-/** Names by which other threads know tokenizers. */
+/** Names by which other thread know tokenizers. */
 const tokenizerNames = new WeakMap<PromptTokenizer, string>();
 
 async function tokenize(
-  threads: CpuThreads,
+  thread: CpuThread,
   { model }: TextToImagePipeline,
   options: SentOptions<OutputType>,
   signal: AbortSignal,
@@ -150,7 +150,7 @@ async function tokenize(
     let id = tokenizerNames.get(tokenizer);
     if (!id) tokenizerNames.set(tokenizer, (id = crypto.randomUUID()));
     const call = (made: PromptTokenizer['made'] | undefined): Promise<number[][] | undefined> =>
-      threads.call('media', 'tokenize', { id, made, texts }, { signal, resumable: true });
+      thread.call('tokenize', { id, made, texts }, { signal, resumable: true });
     const ids = (await call(undefined)) ?? (await call(tokenizer.made))!;
     texts.forEach((text, i) => tokenizer.remember(text, ids[i]!));
   };
@@ -161,7 +161,7 @@ type ImageOptions = Pick<SentOptions<OutputType>, 'image' | 'maskImage' | 'contr
 
 /** The request's pictures, drawn to the size of what it makes. */
 async function drawn(
-  threads: CpuThreads,
+  thread: CpuThread,
   { model, defaultSize }: TextToImagePipeline,
   { image, maskImage, controlImage, width, height }: SentOptions<OutputType>,
   signal: AbortSignal,
@@ -175,10 +175,10 @@ async function drawn(
     given: unknown,
     option: string,
     size: { width: number | undefined; height: number | undefined },
-  ): Promise<Awaited<ReturnType<typeof threads.call<'picture'>>> | undefined> => {
+  ): Promise<Awaited<ReturnType<typeof thread.call<'picture'>>> | undefined> => {
     if (!isWireImage(given)) return undefined;
     const input = { image: given, option, ...size, multiple };
-    return threads.call('media', 'picture', input, { signal, resumable: true });
+    return thread.call('picture', input, { signal, resumable: true });
   };
   const picture = await draw(image, 'image', { width, height });
   const size = { width: picture?.width ?? width, height: picture?.height ?? height };
@@ -247,7 +247,7 @@ const decoding: Stage<Flow, Decoded, Decoding> = {
 };
 
 /** Makes files of pictures, where those are asked for. */
-function imageEncoding(threads: CpuThreads): Stage<Decoded, Result> {
+function imageEncoding(thread: CpuThread): Stage<Decoded, Result> {
   return callStage<Decoded, Result>({
     name: 'image',
     place: 'cpu',
@@ -255,7 +255,7 @@ function imageEncoding(threads: CpuThreads): Stage<Decoded, Result> {
     run: async ({ result, request }, { signal }) => {
       const encode = ({ width, height, data }: ImageData): Promise<Blob> => {
         const input = { width, height, pixels: data.buffer };
-        return threads.call('media', 'encode', input, { signal, resumable: true });
+        return thread.call('encode', input, { signal, resumable: true });
       };
       const images =
         request.options.output === 'blob'

@@ -1,5 +1,5 @@
 import { PortLink, WorkerCrashedError } from '@calotype/scheduler';
-import type { CpuLink } from './cpu-threads.ts';
+import type { CpuLink } from './cpu-thread.ts';
 import type { HoldEvent } from './messages.ts';
 
 /** How long a page may take to start a worker and to answer. */

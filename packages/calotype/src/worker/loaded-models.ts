@@ -2,7 +2,7 @@ import { Engine, type FileStore } from '@calotype/core';
 import type { DecoderSource } from '../model/decoder.ts';
 import type { LoadProgress } from '../pipelines/options.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
-import type { CpuThreads } from './cpu-threads.ts';
+import type { CpuThread } from './cpu-thread.ts';
 import type { ModelSpec, WireDecoder, WireSource } from './messages.ts';
 import { ModelLoras } from './model-loras.ts';
 import { RemoteStore } from './remote-store.ts';
@@ -14,7 +14,7 @@ const RETRY_MS = 250;
 /** One device and the models on it. */
 export class LoadedModels {
   readonly #createEngine: () => Promise<Engine>;
-  readonly #threads: CpuThreads;
+  readonly #thread: CpuThread;
   readonly #onLoss: (error: Error) => void;
   readonly #models = new Map<string, LoadedModel>();
   #engine: Promise<Engine> | undefined;
@@ -23,12 +23,12 @@ export class LoadedModels {
   #namesMade = 0;
 
   /**
-   * @param threads read the models' files
+   * @param thread read the models' files
    * @param onLoss called when the device is lost
    */
-  constructor(createEngine: () => Promise<Engine>, threads: CpuThreads, onLoss: (error: Error) => void) {
+  constructor(createEngine: () => Promise<Engine>, thread: CpuThread, onLoss: (error: Error) => void) {
     this.#createEngine = createEngine;
-    this.#threads = threads;
+    this.#thread = thread;
     this.#onLoss = onLoss;
   }
 
@@ -58,7 +58,7 @@ export class LoadedModels {
     const key = this.#keyOf(spec);
     let model = this.#models.get(key);
     if (!model) {
-      model = new LoadedModel(spec, () => this.engine(), this.#threads);
+      model = new LoadedModel(spec, () => this.engine(), this.#thread);
       this.#models.set(key, model);
     }
     return new ModelUse(model, onProgress, () => {
@@ -125,17 +125,17 @@ export class LoadedModels {
 export class LoadedModel {
   readonly spec: ModelSpec;
   readonly #engine: () => Promise<Engine>;
-  readonly #threads: CpuThreads;
+  readonly #thread: CpuThread;
   readonly #listeners = new Set<(progress: LoadProgress) => void>();
   #loading: { pipeline: Promise<TextToImagePipeline>; controller: AbortController } | undefined;
   /** The LoRAs that its users hold. */
   readonly loras: ModelLoras = new ModelLoras(() => this.pipeline());
   users = 0;
 
-  constructor(spec: ModelSpec, engine: () => Promise<Engine>, threads: CpuThreads) {
+  constructor(spec: ModelSpec, engine: () => Promise<Engine>, thread: CpuThread) {
     this.spec = spec;
     this.#engine = engine;
-    this.#threads = threads;
+    this.#thread = thread;
   }
 
   /** The pipeline; loads the model where that was not done, or failed. */
@@ -169,11 +169,11 @@ export class LoadedModel {
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
     const { source, precision, weights, warmUp, decoder, previewDecoder } = this.spec;
     const engine = await this.#engine();
-    const isElsewhere = await this.#threads.readsFiles();
+    const isElsewhere = await this.#thread.isElsewhere();
     signal.throwIfAborted();
     // Closed with the model that reads from it, or that fails to load.
     const opened = <T extends WireSource | FileStore>(given: T): T | RemoteStore =>
-      isElsewhere && isWire(given) ? new RemoteStore(this.#threads, given) : given;
+      isElsewhere && isWire(given) ? new RemoteStore(this.#thread, given) : given;
     const openedDecoder = (given: WireDecoder): DecoderSource =>
       isWire(given) ? opened(given) : { ...given, source: opened(given.source) };
     return TextToImagePipeline.fromPretrained(opened(source), {

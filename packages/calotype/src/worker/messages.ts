@@ -8,7 +8,7 @@ import type { InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateOptions, GenerateProgress, LoadOptions, LoadProgress } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/picture.ts';
-import type { CpuPlace } from './cpu-threads.ts';
+import type { CpuPlace } from './cpu-thread.ts';
 
 /** A model source that can be sent to a worker: URL, directory handle or blobs. */
 export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<string, Blob>>;

@@ -8,7 +8,7 @@ import type {
 } from '@calotype/core';
 import { WorkerCrashedError } from '@calotype/scheduler';
 import type { SentSource } from './cpu-service.ts';
-import type { CpuThreads } from './cpu-threads.ts';
+import type { CpuThread } from './cpu-thread.ts';
 import type { WireSource } from './messages.ts';
 
 /** Blocks of memory kept to be read into again. */
@@ -19,7 +19,7 @@ const RETRIES = 2;
 
 /** The files of a model, fetched, checked, cached and parsed in another thread. */
 export class RemoteStore implements ModelStore {
-  readonly #threads: CpuThreads;
+  readonly #thread: CpuThread;
   readonly #id: string = crypto.randomUUID();
   readonly #closing = new AbortController();
   readonly #opened: Promise<void>;
@@ -27,10 +27,9 @@ export class RemoteStore implements ModelStore {
   readonly #blocks: ArrayBuffer[] = [];
   #report: StoreReport = { cache: 'none', files: [] };
 
-  constructor(threads: CpuThreads, source: WireSource) {
-    this.#threads = threads;
-    this.#opened = threads.call(
-      'files',
+  constructor(thread: CpuThread, source: WireSource) {
+    this.#thread = thread;
+    this.#opened = thread.call(
       'files',
       { id: this.#id, source },
       {
@@ -44,29 +43,24 @@ export class RemoteStore implements ModelStore {
   }
 
   has(path: string): Promise<boolean> {
-    return this.#threads.call('files', 'has', this.#address(path), { resumable: true });
+    return this.#thread.call('has', this.#address(path), { resumable: true });
   }
 
   async open(path: string): Promise<ByteSource> {
-    const name = await this.#threads.call('files', 'open', this.#address(path), { resumable: true });
+    const name = await this.#thread.call('open', this.#address(path), { resumable: true });
     return this.#source({ path, name });
   }
 
   async readModel(path: string, { signal, allowMissingExternalData }: ReadModelOptions = {}): Promise<Model> {
     const input = { ...this.#address(path), allowMissingExternalData };
-    const model = await this.#threads.call('files', 'parse', input, { signal, resumable: true });
+    const model = await this.#thread.call('parse', input, { signal, resumable: true });
     // All of the model's references to a file are to the one object in this list.
     for (const sent of model.files) Object.assign(sent, this.#source(sent as unknown as SentSource));
     return model;
   }
 
   async finish({ all, signal }: FinishOptions = {}): Promise<void> {
-    this.#report = await this.#threads.call(
-      'files',
-      'finish',
-      { id: this.#id, all },
-      { signal, resumable: true },
-    );
+    this.#report = await this.#thread.call('finish', { id: this.#id, all }, { signal, resumable: true });
   }
 
   report(): StoreReport {
@@ -85,7 +79,7 @@ export class RemoteStore implements ModelStore {
   #source({ path, name }: SentSource): ByteSource {
     return {
       name,
-      size: (signal) => this.#threads.call('files', 'size', this.#address(path), { signal, resumable: true }),
+      size: (signal) => this.#thread.call('size', this.#address(path), { signal, resumable: true }),
       read: async (offset, length, signal) =>
         new Uint8Array(await this.#read(path, offset, length, undefined, signal), 0, length),
       readInto: async (offset, target, signal) => {
@@ -111,7 +105,7 @@ export class RemoteStore implements ModelStore {
       try {
         // Not resumable, so that memory is moved; reading again does no harm.
         const input = { ...this.#address(path), offset, length, memory: attempt === 0 ? memory : undefined };
-        return await this.#threads.call('files', 'read', input, { signal, bytes: length });
+        return await this.#thread.call('read', input, { signal, bytes: length });
       } catch (error) {
         if (!(error instanceof WorkerCrashedError) || attempt === RETRIES) throw error;
       }

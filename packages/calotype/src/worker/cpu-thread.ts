@@ -10,9 +10,6 @@ import {
 import { registerAllErrors } from './errors.ts';
 import { cpuService, type CpuService } from './cpu-service.ts';
 
-/** What each of the threads does: reading a model takes seconds, which prompts and pictures must not wait for. */
-type Role = 'files' | 'media';
-
 type InputOf<Name extends keyof CpuService> = Parameters<CpuService[Name]>[0];
 type OutputOf<Name extends keyof CpuService> = Awaited<ReturnType<CpuService[Name]>>;
 type EventOf<Name extends keyof CpuService> =
@@ -22,9 +19,9 @@ registerAllErrors();
 
 /** Where the work that needs no GPU is done. */
 export interface CpuPlace {
-  /** In workers of its own, or in the thread of the engine, between the GPU's steps. */
-  place: 'workers' | 'engine';
-  /** Why not in workers. */
+  /** In a worker of its own, or in the thread of the engine, between the GPU's steps. */
+  place: 'worker' | 'engine';
+  /** Why not in a worker. */
   reason?: string | undefined;
 }
 
@@ -32,16 +29,16 @@ export interface CpuPlace {
 export type CpuLink = () => Link;
 
 /**
- * The threads beside the GPU's. Where none can be started (pages from files, content security policies), the work is done
- * in this thread, as `place` and a warning on the console say.
+ * The thread beside the GPU's. Where none can be started (pages from files, content security policies), the work is done
+ * in this one, as `place` and a warning on the console say.
  */
-export class CpuThreads {
+export class CpuThread {
   /** Records what passes between the threads while it is set. */
   trace: () => Trace | undefined = () => undefined;
   readonly #link: CpuLink;
-  readonly #clients = new Map<Role, Promise<Client<CpuService> | undefined>>();
+  #client: Promise<Client<CpuService> | undefined> | undefined;
   readonly #here: CpuService = cpuService();
-  #place: CpuPlace = { place: 'workers' };
+  #place: CpuPlace = { place: 'worker' };
 
   constructor(link: CpuLink) {
     this.#link = link;
@@ -51,19 +48,18 @@ export class CpuThreads {
     return this.#place;
   }
 
-  /** Whether reading files is another thread's. */
-  async readsFiles(): Promise<boolean> {
-    return (await this.#client('files')) !== undefined;
+  /** Whether the work is another thread's. */
+  async isElsewhere(): Promise<boolean> {
+    return (await this.#connected()) !== undefined;
   }
 
-  /** Does a job in the thread of that role, or here. Throws what the job throws, and the signal's reason. */
+  /** Does a job in that thread, or here. Throws what the job throws, and the signal's reason. */
   async call<Name extends keyof CpuService>(
-    role: Role,
     name: Name,
     input: InputOf<Name>,
     options: CallOptions<EventOf<Name>> & { bytes?: number } = {},
   ): Promise<OutputOf<Name>> {
-    const client = await this.#client(role);
+    const client = await this.#connected();
     if (!client) return this.#inThisThread(name, input, options);
     const start = performance.now();
     try {
@@ -73,7 +69,7 @@ export class CpuThreads {
       // Files are open for as long as their model is loaded: that is no message.
       if (name !== 'files') {
         this.trace()?.add({
-          track: THREAD_TRACK + role,
+          track: THREAD_TRACK,
           name,
           start,
           end: performance.now(),
@@ -98,10 +94,9 @@ export class CpuThreads {
     });
   }
 
-  #client(role: Role): Promise<Client<CpuService> | undefined> {
-    let client = this.#clients.get(role);
-    if (!client) this.#clients.set(role, (client = this.#connect()));
-    return client;
+  #connected(): Promise<Client<CpuService> | undefined> {
+    this.#client ??= this.#connect();
+    return this.#client;
   }
 
   async #connect(): Promise<Client<CpuService> | undefined> {
@@ -113,10 +108,10 @@ export class CpuThreads {
     } catch (error) {
       client?.dispose();
       const reason = error instanceof Error ? error.message : String(error);
-      if (this.#place.place === 'workers') {
+      if (this.#place.place === 'worker') {
         this.#place = { place: 'engine', reason };
         console.warn(
-          `Calotype reads files, prompts and pictures in the thread of the GPU, since it could start no worker. ${reason}`,
+          `Calotype reads files, prompts and pictures in the thread of the GPU, since there is no worker for that. ${reason}`,
         );
       }
       return undefined;
@@ -124,7 +119,7 @@ export class CpuThreads {
   }
 
   dispose(): void {
-    for (const client of this.#clients.values()) void client.then((open) => open?.dispose());
-    this.#clients.clear();
+    void this.#client?.then((client) => client?.dispose());
+    this.#client = undefined;
   }
 }
