@@ -2,7 +2,7 @@ import type { Page } from '@calotype/dev/playwright';
 import type { FlagSet } from '@calotype/dev/chromium';
 import { correctnessCases, speedCases, type KernelCase } from './kernels/cases.ts';
 import type { KernelRow } from './kernels/types.ts';
-import { requestsScenarios, type RequestsRow } from './requests-types.ts';
+import { controlScenarios, requestsScenarios, type RequestsRow } from './requests-types.ts';
 import {
   coldStarts,
   graphScenarios,
@@ -95,6 +95,21 @@ export function jobsFor(flags: FlagSet): Job[] {
           options,
         ] as const);
         return { requests };
+      },
+    })),
+    ...controlScenarios(flags).map((scenario): Job => ({
+      scenario: scenario.name,
+      engine: 'calotype',
+      group: 'requests',
+      limitSeconds: 120,
+      async run({ page, options }) {
+        const opened = await page('requests');
+        return only(
+          await opened.evaluate(([item, o]) => calotypeBench.runControl(item, o), [
+            scenario,
+            options,
+          ] as const),
+        );
       },
     })),
   ];

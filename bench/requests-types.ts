@@ -43,25 +43,43 @@ export interface RequestsRow extends RequestsScenario {
   overflowed: number;
 }
 
+/**
+ * What control costs: how long the GPU is still busy after eight requests were aborted at once (`aborts`), or how long a picture
+ * takes with a preview after every step, beside one without (`previews`).
+ */
+export interface ControlScenario extends Pick<RequestsScenario, 'name' | 'model' | 'size' | 'steps'> {
+  what: 'aborts' | 'previews';
+}
+
 const counts = [1, 2, 4, 8];
 
+type Load = Pick<RequestsScenario, 'model' | 'size' | 'steps'> & { suffix: string };
+
 /**
- * What `npm run bench -- --only requests` measures: a model whose step leaves most of a large card idle; with the endings
- * `-sd15-256` and `-sd15-512` one of full size, whose step does so at the first size and not at the second. The software adapter
- * gets the first model, small.
+ * A model whose step leaves most of a large card idle; with the endings `-sd15-512` and `-sd15-256` one of full size, whose step does
+ * not at the first size and does at the second. The software adapter gets the first model, small.
  */
+function loads(flags: FlagSet): Load[] {
+  if (flags === 'software') return [{ model: 'pocket', size: 64, steps: 2, suffix: '' }];
+  return [
+    { model: 'pocket', size: 256, steps: 20, suffix: '' },
+    { model: 'sd15', size: 512, steps: 10, suffix: '-sd15-512' },
+    { model: 'sd15', size: 256, steps: 10, suffix: '-sd15-256' },
+  ];
+}
+
+/** What `npm run bench -- --only requests` measures, load by load. */
 export function requestsScenarios(flags: FlagSet): RequestsScenario[] {
-  const models =
-    flags === 'software'
-      ? [{ model: 'pocket', size: 64, steps: 2, suffix: '' } as const]
-      : [
-          { model: 'pocket', size: 256, steps: 20, suffix: '' } as const,
-          { model: 'sd15', size: 256, steps: 10, suffix: '-sd15-256' } as const,
-          { model: 'sd15', size: 512, steps: 10, suffix: '-sd15-512' } as const,
-        ];
-  return models.flatMap(({ suffix, ...rest }) =>
+  return loads(flags).flatMap(({ suffix, ...rest }) =>
     modes.flatMap((mode) =>
       counts.map((requests) => ({ ...rest, mode, requests, name: `requests-${requests}-${mode}${suffix}` })),
     ),
+  );
+}
+
+/** What it measures beside those. */
+export function controlScenarios(flags: FlagSet): ControlScenario[] {
+  return loads(flags).flatMap(({ suffix, ...rest }) =>
+    (['aborts', 'previews'] as const).map((what) => ({ ...rest, what, name: `requests-${what}${suffix}` })),
   );
 }

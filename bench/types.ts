@@ -3,7 +3,7 @@ import type { FlagSet } from '@calotype/dev/chromium';
 import type { KernelCase } from './kernels/cases.ts';
 import type { KernelPage } from './kernels/types.ts';
 import type { ColdStart, GraphScenario, PictureScenario } from './scenarios.ts';
-import type { RequestsRow, RequestsScenario } from './requests-types.ts';
+import type { ControlScenario, RequestsRow, RequestsScenario } from './requests-types.ts';
 
 export const engines = ['calotype', 'onnxruntime-web', 'pytorch-eager', 'pytorch-graph'] as const;
 
@@ -94,6 +94,7 @@ export interface BenchPage {
   downloadWeights(graph: string): Promise<void>;
   /** Concurrent requests; the model stays loaded on the page from one call to the next. */
   runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow>;
+  runControl(scenario: ControlScenario, options: BenchOptions): Promise<Measurement>;
   kernels: KernelPage;
 }
 

@@ -4,7 +4,7 @@ import { kernels } from '../kernels/page/kernels.ts';
 import { runGraph } from './graph.ts';
 import { runOrt } from './ort.ts';
 import { runColdStart, runPictures } from './pictures.ts';
-import { runRequests } from './requests.ts';
+import { runControl, runRequests } from './requests.ts';
 import { weightFiles } from './weights-file.ts';
 
 declare global {
@@ -22,6 +22,7 @@ globalThis.calotypeBench = {
   runPictures,
   runColdStart,
   runRequests,
+  runControl,
   kernels,
   async downloadWeights(graph) {
     using engine = await Engine.create();

@@ -1,12 +1,16 @@
-import { NumericError, type Precision } from '@calotype/core';
+import { Engine, NumericError, type Precision } from '@calotype/core';
 import { BUSY_TRACK, gpuIdleShare, type JobContext } from '@calotype/scheduler';
-import { DiffusionEngine, type HoldEvent, type ModelSpec } from 'calotype';
-import type { Mode, RequestsRow, RequestsScenario } from '../requests-types.ts';
-import type { BenchOptions } from '../types.ts';
+import { DiffusionEngine, type ClientProgress, type HoldEvent, type ModelSpec } from 'calotype';
+import type { ControlScenario, Mode, RequestsRow, RequestsScenario } from '../requests-types.ts';
+import type { BenchOptions, Measurement } from '../types.ts';
 import { fullSizeFolder } from './full-size-folder.ts';
 
 /** Pictures made eight at a time before the first measurement: what batches cost is learned, clocks ramp up. */
 const WARM_UP_IMAGES: Readonly<Record<Mode, number>> = { stacked: 2, pipelined: 8, batched: 24 };
+
+/** Times that requests are aborted, and that pictures are made with previews and without. */
+const ABORTS = 15;
+const PREVIEW_ROUNDS = 6;
 
 /** Fewest pictures of a measurement, for each request that is under way. */
 const LEAST_ROUNDS = 2;
@@ -17,14 +21,26 @@ const limits: Readonly<Record<Mode, { maxActive: number; maxBatch: number }>> = 
   batched: { maxActive: Infinity, maxBatch: Infinity },
 };
 
+let device: GPUDevice;
 let engine: DiffusionEngine | undefined;
 const models = new Map<string, Promise<ModelSpec>>();
 const warm = new Set<string>();
 
+/** The one engine of this page. */
+function sharedEngine(): DiffusionEngine {
+  engine ??= new DiffusionEngine({
+    createEngine: async () => {
+      const created = await Engine.create();
+      device = created.device;
+      return created;
+    },
+  });
+  return engine;
+}
+
 /** Keeps the scenario's requests under way for `options.seconds`. */
 export async function runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow> {
-  engine ??= new DiffusionEngine();
-  const { scheduler } = engine;
+  const { scheduler, service } = sharedEngine();
   const model = await modelOf(scenario, options.precision);
 
   const key = `${scenario.model} ${scenario.size} ${scenario.mode}`;
@@ -32,12 +48,12 @@ export async function runRequests(scenario: RequestsScenario, options: BenchOpti
   if (!warm.has(key)) await keepUp(8, { least: WARM_UP_IMAGES[scenario.mode], seconds: 0 }, model, scenario);
   warm.add(key);
 
-  await engine.service.record({ on: true }, context());
+  await service.record({ on: true }, context());
   const started = performance.now();
   const least = LEAST_ROUNDS * scenario.requests;
   const made = await keepUp(scenario.requests, { least, seconds: options.seconds }, model, scenario);
   const seconds = (performance.now() - started) / 1000;
-  const { spans } = (await engine.service.record({ on: false }, context()))!;
+  const { spans } = (await service.record({ on: false }, context()))!;
   const steps = spans
     .filter(({ track, name }) => track === 'gpu' && name === 'denoise')
     .map(({ args }) => (args!['requests'] as number[]).length);
@@ -70,7 +86,7 @@ async function keepUp(
   requests: number,
   until: { least: number; seconds: number },
   model: ModelSpec,
-  scenario: RequestsScenario,
+  scenario: Pick<RequestsScenario, 'size' | 'steps'>,
 ): Promise<Made[]> {
   const made: Made[] = [];
   let begun = 0;
@@ -83,7 +99,78 @@ async function keepUp(
   return made;
 }
 
-async function generate(model: ModelSpec, { size, steps }: RequestsScenario, seed: number): Promise<Made> {
+/** See `ControlScenario`. */
+export async function runControl(scenario: ControlScenario, options: BenchOptions): Promise<Measurement> {
+  const { scheduler } = sharedEngine();
+  Object.assign(scheduler, limits.batched);
+  const model = await modelOf(scenario, options.precision);
+  const measure = scenario.what === 'aborts' ? abortTimes : previewTimes;
+  const { times, stages } = await measure(model, scenario);
+  times.sort((a, b) => a - b);
+  return {
+    row: {
+      scenario: scenario.name,
+      engine: 'calotype',
+      flags: options.flags,
+      precision: options.precision,
+      medianMs: times[Math.floor(times.length / 2)]!,
+      minMs: times[0]!,
+      maxMs: times.at(-1)!,
+      runs: times.length,
+      relativeL2: null,
+      peakBytes: null,
+      dispatches: null,
+      ...(stages && { stages }),
+    },
+  };
+}
+
+interface ControlTimes {
+  times: number[];
+  stages?: Record<string, number>;
+}
+
+/** How long the GPU is still at what was submitted when eight requests are aborted, at any moment of their way. */
+async function abortTimes(model: ModelSpec, scenario: ControlScenario): Promise<ControlTimes> {
+  await keepUp(8, { least: 8, seconds: 0 }, model, scenario);
+  const times: number[] = [];
+  for (let i = 0; i < ABORTS; i++) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const requests = Array.from({ length: 8 }, (_, seed) =>
+      generate(model, scenario, seed, { signal }).catch(() => {}),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 5 + 7 * i));
+    const aborted = performance.now();
+    controller.abort(new DOMException('enough', 'AbortError'));
+    await device.queue.onSubmittedWorkDone();
+    times.push(performance.now() - aborted);
+    await Promise.all(requests);
+  }
+  return { times };
+}
+
+/** Pictures one after another, with previews and without in turns. */
+async function previewTimes(model: ModelSpec, scenario: ControlScenario): Promise<ControlTimes> {
+  const without: number[] = [];
+  const previews: number[] = [];
+  for (let i = 0; i < PREVIEW_ROUNDS; i++) {
+    const plain = await generate(model, scenario, i);
+    const previewed = await generate(model, scenario, i, { previewEvery: 1 });
+    // The first ones make what later ones find.
+    if (i === 0) continue;
+    without.push(plain.ms);
+    previews.push(previewed.ms);
+  }
+  return { times: previews, stages: { without: Math.min(...without), previews: Math.min(...previews) } };
+}
+
+async function generate(
+  model: ModelSpec,
+  { size, steps }: Pick<RequestsScenario, 'size' | 'steps'>,
+  seed: number,
+  { signal, previewEvery }: { signal?: AbortSignal; previewEvery?: number } = {},
+): Promise<Made> {
   const started = performance.now();
   const options = {
     prompt: 'a lighthouse at night',
@@ -95,8 +182,11 @@ async function generate(model: ModelSpec, { size, steps }: RequestsScenario, see
   } as const;
   let overflowed = false;
   try {
-    const input = { id: crypto.randomUUID(), model, options, order: {} };
-    await engine!.service.generate(input, context());
+    const input = { id: crypto.randomUUID(), model, options, order: {}, previewEvery };
+    const emit = (progress: ClientProgress): void => {
+      if ('preview' in progress) progress.preview?.close();
+    };
+    await engine!.service.generate(input, { ...context(), ...(signal && { signal }), emit });
   } catch (error) {
     if (!(error instanceof NumericError)) throw error;
     overflowed = true;
@@ -105,7 +195,7 @@ async function generate(model: ModelSpec, { size, steps }: RequestsScenario, see
 }
 
 /** The model, which stays loaded from its first use on. */
-function modelOf({ model }: RequestsScenario, precision: Precision): Promise<ModelSpec> {
+function modelOf({ model }: Pick<RequestsScenario, 'model'>, precision: Precision): Promise<ModelSpec> {
   let held = models.get(model);
   if (!held) models.set(model, (held = hold(model, precision)));
   return held;
