@@ -1,6 +1,5 @@
 import type { DispatchTime, Precision } from '@calotype/core';
 import type { FlagSet } from '@calotype/dev/chromium';
-import type { KernelCase } from './kernels/cases.ts';
 import type { KernelPage } from './kernels/types.ts';
 import type { ColdStart, GraphScenario, PictureScenario } from './scenarios.ts';
 import type { ControlScenario, RequestsRow, RequestsScenario } from './requests-types.ts';
@@ -97,5 +96,3 @@ export interface BenchPage {
   runControl(scenario: ControlScenario, options: BenchOptions): Promise<Measurement>;
   kernels: KernelPage;
 }
-
-export type { KernelCase };
