@@ -39,6 +39,9 @@ export interface PictureScenario {
 export interface ColdStart {
   name: string;
   model: 'pocket' | 'sd15';
+  /** Where absent, what the model's folder says. */
+  steps?: number;
+  size?: number;
 }
 
 const unet = (
@@ -145,5 +148,7 @@ export function pictureScenarios(flags: FlagSet): PictureScenario[] {
 
 export function coldStarts(flags: FlagSet): ColdStart[] {
   const pocket: ColdStart = { name: 'cold-start-pocket', model: 'pocket' };
-  return flags === 'software' ? [pocket] : [pocket, { name: 'cold-start-sd15-512-20', model: 'sd15' }];
+  return flags === 'software'
+    ? [pocket]
+    : [pocket, { name: 'cold-start-sd15-512-20', model: 'sd15', size: 512, steps: 20 }];
 }

@@ -83,7 +83,13 @@ export async function runColdStart(scenario: ColdStart, options: BenchOptions): 
   });
   const ready = performance.now() - started;
   at('its first picture');
-  const { images, timings } = await pipeline.generate({ prompt, seed: 1 });
+  const { size, steps } = scenario;
+  const { images, timings } = await pipeline.generate({
+    prompt,
+    seed: 1,
+    ...(steps !== undefined && { numInferenceSteps: steps }),
+    ...(size !== undefined && { width: size, height: size }),
+  });
   show(images);
   const total = performance.now() - started;
   const bytes = pipeline.model
