@@ -26,7 +26,7 @@ const manifest = {
     'an octopus holding a birthday cake',
     'a robot riding a rocket',
     'a koala made of gold',
-    'pixel art of a dragon',
+    'neon sign of a guitar',
     'a penguin in the snow',
     'three green dinosaurs',
   ],
