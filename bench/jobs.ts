@@ -179,6 +179,7 @@ function ortJob(scenario: GraphScenario): Job {
           const text = messageOf(error);
           // No settings change what the browser lacks.
           if (text.includes('shader-f16')) throw error;
+          await opened.close();
           refused.push(`${preferredLayout}${enableGraphCapture ? ' with graph capture' : ''}: ${text}`);
         }
       }

@@ -59,6 +59,11 @@ export class Results {
 
   async addRequests(row: RequestsRow): Promise<void> {
     put(this.#report.requests, row, ({ name, flags }) => `${name} ${flags}`);
+    // It may have failed before.
+    const { name: scenario, engine, flags } = row;
+    this.#report.rows = this.#report.rows.filter(
+      (other) => keyOf(other) !== keyOf({ scenario, engine, flags }),
+    );
     await this.#save();
   }
 
