@@ -89,8 +89,8 @@ export interface BenchPage {
   /** The model stays loaded on the page from one call to the next. */
   runPictures(scenario: PictureScenario, options: BenchOptions): Promise<Measurement>;
   runColdStart(scenario: ColdStart, options: BenchOptions): Promise<Measurement>;
-  /** Downloads the hash-filled weights of a graph among the fixtures as a file. */
-  downloadWeights(graph: string): Promise<void>;
+  /** Posts the hash-filled weights of a graph among the fixtures to `url`, each with its offset in their file. */
+  sendWeights(graph: string, url: string): Promise<void>;
   /** Concurrent requests; the model stays loaded on the page from one call to the next. */
   runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow>;
   runControl(scenario: ControlScenario, options: BenchOptions): Promise<Measurement>;

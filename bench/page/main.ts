@@ -5,7 +5,7 @@ import { runGraph } from './graph.ts';
 import { runOrt } from './ort.ts';
 import { runColdStart, runPictures } from './pictures.ts';
 import { runControl, runRequests } from './requests.ts';
-import { weightFiles } from './weights-file.ts';
+import { sendWeights } from './weights-file.ts';
 
 declare global {
   var calotypeBench: BenchPage;
@@ -24,13 +24,8 @@ globalThis.calotypeBench = {
   runRequests,
   runControl,
   kernels,
-  async downloadWeights(graph) {
+  async sendWeights(graph, url) {
     using engine = await Engine.create();
-    for (const { path, data } of await weightFiles(graph, engine.device)) {
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(data);
-      link.download = path;
-      link.click();
-    }
+    await sendWeights(graph, url, engine.device);
   },
 };

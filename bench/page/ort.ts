@@ -1,5 +1,4 @@
-import { urlStore } from '@calotype/core';
-import { readModel, type ModelGraph } from '@calotype/core/tools';
+import type { ModelGraph } from '@calotype/core/tools';
 import { fromNumbers, outputNumbers } from '@calotype/dev/reference';
 import type * as Ort from 'onnxruntime-web/jspi';
 import type { GraphScenario } from '../scenarios.ts';
@@ -16,7 +15,7 @@ import {
 } from './reference.ts';
 import { timed } from './timing.ts';
 import { watchGpu, type Watch } from './watch.ts';
-import { weightFiles } from './weights-file.ts';
+import { readGraph, splitModel } from './weights-file.ts';
 
 /**
  * Times one graph in onnxruntime-web's WebGPU provider (the native one, JSPI build): weights as external data, which
@@ -29,14 +28,8 @@ export async function runOrt(
 ): Promise<Measurement> {
   const watch = watchGpu();
   at('reading the graph');
-  const url = new URL(`/fixtures/${scenario.graph}.onnx`, location.href).href;
-  const { graph } = await readModel(
-    urlStore(new URL('/fixtures/', location.href).href),
-    `${scenario.graph}.onnx`,
-    {
-      allowMissingExternalData: true,
-    },
-  );
+  const model = await readGraph(scenario.graph);
+  const { graph } = model;
   const device = await deviceFor(options);
   const isHalf = [...graph.initializers.values()].some(({ dtype }) => dtype === 'float16');
   if (isHalf && !device.features.has('shader-f16'))
@@ -44,7 +37,7 @@ export async function runOrt(
       'the graph is float16, and onnxruntime-web runs such only where the browser has shader-f16',
     );
   at('making its weights');
-  const externalData = await weightFiles(scenario.graph, device);
+  const { bytes, externalData } = await splitModel(scenario.graph, model, device);
 
   at('loading onnxruntime-web');
   const ort = await import('onnxruntime-web/jspi');
@@ -53,7 +46,7 @@ export async function runOrt(
   at('making its session');
   const cold = performance.now();
   const create = (shapes: GraphScenario['shapes']): Promise<Ort.InferenceSession> =>
-    ort.InferenceSession.create(url, {
+    ort.InferenceSession.create(bytes, {
       executionProviders: [
         { name: 'webgpu', device, preferredLayout: settings.preferredLayout, validationMode: 'wgpuOnly' },
       ],

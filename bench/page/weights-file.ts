@@ -1,52 +1,88 @@
 import { urlStore } from '@calotype/core';
-import { readModel, type FileStore } from '@calotype/core/tools';
+import { readModel, writeModel, type FileStore, type Model, type TensorRef } from '@calotype/core/tools';
 import { hashedWeights } from '@calotype/dev/hashed-weights';
+
+type Missing = Extract<TensorRef['data'], { kind: 'missing' }>;
+
+const fixtures = (): FileStore => urlStore(new URL('/fixtures/', location.href).href);
 
 /** The fixtures, with the weights that are left out of `graph` made on the GPU. */
 export async function graphStore(graph: string): Promise<FileStore> {
-  const store = urlStore(new URL('/fixtures/', location.href).href);
+  const store = fixtures();
   const list = `${graph}.weights.json`;
   if (!(await store.has(list))) return store;
   return (await hashedWeights(store, `${graph}.onnx`, list, { onGpu: true })).store;
 }
 
-/** The files of weights that `graph` points at, by the names that it knows them by; those that are left out are filled. */
-export async function weightFiles(graph: string, device: GPUDevice): Promise<{ path: string; data: Blob }[]> {
-  const fixtures = urlStore(new URL('/fixtures/', location.href).href);
-  const { graph: read } = await readModel(fixtures, `${graph}.onnx`, { allowMissingExternalData: true });
-  const files = new Map<string, { offset: number; length: number }[]>();
-  for (const { data } of read.initializers.values()) {
-    if (data.kind !== 'missing') continue;
-    files.set(data.location, [...(files.get(data.location) ?? []), data]);
-  }
-  const store = await graphStore(graph);
-  return Promise.all(
-    [...files].map(async ([location, spans]) => {
-      const source = await store.open(location);
-      const parts: BlobPart[] = [];
-      let end = 0;
-      for (const { offset, length } of spans.toSorted((a, b) => a.offset - b.offset)) {
-        if (offset > end) parts.push(new Uint8Array(offset - end));
-        parts.push(await filled(device, length, (buffer) => source.writeTo!(device, buffer, offset, length)));
-        end = offset + length;
-      }
-      return { path: location.split('/').at(-1)!, data: new Blob(parts) };
-    }),
-  );
+export function readGraph(graph: string): Promise<Model> {
+  return readModel(fixtures(), `${graph}.onnx`, { allowMissingExternalData: true });
 }
 
-async function filled(device: GPUDevice, length: number, fill: (buffer: GPUBuffer) => void): Promise<Blob> {
-  const size = Math.ceil(length / 4) * 4;
-  const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-  const made = device.createBuffer({ size, usage: STORAGE | COPY_SRC });
-  const mapped = device.createBuffer({ size, usage: COPY_DST | MAP_READ });
-  fill(made);
-  const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(made, 0, mapped, 0, size);
-  device.queue.submit([encoder.finish()]);
-  await mapped.mapAsync(GPUMapMode.READ);
-  const blob = new Blob([mapped.getMappedRange(0, size).slice(0, length)]);
-  made.destroy();
-  mapped.destroy();
-  return blob;
+/**
+ * A model as onnxruntime-web takes it, every weight that is left out a file of its own: one file of them all may be larger
+ * than what a page can hold in one piece.
+ */
+export async function splitModel(
+  graph: string,
+  model: Model,
+  device: GPUDevice,
+): Promise<{ bytes: Uint8Array; externalData: { path: string; data: Uint8Array }[] }> {
+  const { bytes, external } = writeModel(withCastNorms(model));
+  const fill = filler(await graphStore(graph), device);
+  const externalData: { path: string; data: Uint8Array }[] = [];
+  for (const [path, { data }] of external) {
+    if (data.kind === 'missing') externalData.push({ path, data: await fill(data) });
+  }
+  return { bytes, externalData };
+}
+
+/**
+ * The model with scales and shifts of layer norms brought to the type of what they act on. The exporter mixes them, which
+ * onnxruntime refuses; it folds the casts away.
+ */
+function withCastNorms(model: Model): Model {
+  const nodes = model.graph.nodes.flatMap((node) => {
+    if (node.op !== 'LayerNormalization') return [node];
+    const [x, ...affine] = node.inputs as [string, ...string[]];
+    const casts = affine.map((name, i) => ({
+      ...node,
+      name: `${node.name}/cast_${i}`,
+      op: 'CastLike',
+      inputs: [name, x],
+      outputs: [`${node.outputs[0]}/cast_${i}`],
+      attributes: new Map(),
+    }));
+    return [...casts, { ...node, inputs: [x, ...casts.map(({ outputs }) => outputs[0]!)] }];
+  });
+  return { ...model, graph: { ...model.graph, nodes } };
+}
+
+/** Sends the weights that are left out of a graph to `url`, each with its offset in their file. */
+export async function sendWeights(graph: string, url: string, device: GPUDevice): Promise<void> {
+  const { initializers } = (await readGraph(graph)).graph;
+  const fill = filler(await graphStore(graph), device);
+  for (const { data } of initializers.values()) {
+    if (data.kind !== 'missing') continue;
+    await fetch(`${url}?offset=${data.offset}`, { method: 'POST', mode: 'no-cors', body: await fill(data) });
+  }
+}
+
+/** Makes the bytes of weights on the GPU and copies them back. */
+function filler(store: FileStore, device: GPUDevice): (data: Missing) => Promise<Uint8Array<ArrayBuffer>> {
+  return async ({ location, offset, length }) => {
+    const source = await store.open(location);
+    const size = Math.ceil(length / 4) * 4;
+    const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    const made = device.createBuffer({ size, usage: STORAGE | COPY_SRC });
+    const mapped = device.createBuffer({ size, usage: COPY_DST | MAP_READ });
+    source.writeTo!(device, made, offset, length);
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(made, 0, mapped, 0, size);
+    device.queue.submit([encoder.finish()]);
+    await mapped.mapAsync(GPUMapMode.READ);
+    const bytes = new Uint8Array(mapped.getMappedRange(0, size)).slice(0, length);
+    made.destroy();
+    mapped.destroy();
+    return bytes;
+  };
 }
