@@ -13,6 +13,8 @@ export interface GraphScenario {
   graph: string;
   /** File of inputs and outputs to compare with, without its ending. */
   reference?: string;
+  /** What it is of, where that is another size: outputs of that size are compared then. */
+  referenceShapes?: Readonly<Record<string, readonly number[]>>;
   shapes: Readonly<Record<string, readonly number[]>>;
   /** What the session makes of its weights; its outputs are then compared with those of the weights as stored too. */
   weights?: WeightFormat;
@@ -69,21 +71,26 @@ const sd15 = (batch: number, weights?: 'int8' | 'int4'): GraphScenario =>
     { reference: 'full-size/sd15-unet', ...(weights && { weights }) },
   );
 
-const sdxl = (extra: Partial<GraphScenario> & { name: string }): GraphScenario =>
-  unet(
+const sdxl = (extra: Partial<GraphScenario> & { name: string }): GraphScenario => {
+  const added = { text_embeds: [1, 1280], time_ids: [1, 6] };
+  const scenario = unet(
     extra.name,
     'sdxl-unet-fp16',
     { batch: 1, latent: 128, channels: 2048 },
     {
       ...extra,
-      shapes: { text_embeds: [1, 1280], time_ids: [1, 6] },
+      reference: 'full-size/sdxl-unet',
+      shapes: added,
     },
   );
+  return { ...scenario, referenceShapes: { ...scenario.shapes, sample: [1, 4, 32, 32] } };
+};
 
 const decoder = (latent: number): GraphScenario => ({
   name: `vae-decoder-${8 * latent}`,
   graph: 'full-size/sd-vae-decoder-fp16',
   reference: 'full-size/sd-vae-decoder',
+  referenceShapes: { latent_sample: [1, 4, 32, 32] },
   shapes: { latent_sample: [1, 4, latent, latent] },
 });
 

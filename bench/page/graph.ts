@@ -2,15 +2,7 @@ import { createSession, Engine, Tensor, type ModelSource, type Session } from '@
 import type { GraphScenario } from '../scenarios.ts';
 import type { BenchOptions, Measurement } from '../types.ts';
 import { at } from './phase.ts';
-import {
-  distance,
-  expectedOf,
-  feedsOf,
-  referenceOf,
-  referenceShapes,
-  tensorsOf,
-  type Reference,
-} from './reference.ts';
+import { distance, expectedOf, feedsOf, referenceOf, tensorsOf, type Reference } from './reference.ts';
 import { timed } from './timing.ts';
 import { graphStore } from './weights-file.ts';
 
@@ -73,7 +65,7 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   const plannedBytes = given.reduce((sum, { bytes }) => sum + bytes, weightBytes + intermediateBytes);
 
   // After the timing, so that another size's memory is not counted.
-  const shapes = referenceShapes(scenario, reference);
+  const shapes = reference && scenario.referenceShapes;
   if (shapes) {
     at('a run of the size of its reference');
     const small = await session.run(tensorsOf(feedsOf(session.inputs, shapes, { reference })));

@@ -4,15 +4,7 @@ import type * as Ort from 'onnxruntime-web/jspi';
 import type { GraphScenario } from '../scenarios.ts';
 import type { BenchOptions, Measurement, OrtSettings } from '../types.ts';
 import { at } from './phase.ts';
-import {
-  distance,
-  expectedOf,
-  feedsOf,
-  referenceOf,
-  referenceShapes,
-  type Feed,
-  type Reference,
-} from './reference.ts';
+import { distance, expectedOf, feedsOf, referenceOf, type Feed, type Reference } from './reference.ts';
 import { timed } from './timing.ts';
 import { watchGpu, type Watch } from './watch.ts';
 import { readGraph, splitModel } from './weights-file.ts';
@@ -81,7 +73,7 @@ export async function runOrt(
     return elapsed;
   }, options.runs);
   const { peakBytes } = watch;
-  const shapes = referenceShapes(scenario, reference);
+  const shapes = reference && scenario.referenceShapes;
   if (shapes) {
     at('a session of the size of its reference');
     await session.release();

@@ -30,22 +30,9 @@ export async function referenceOf(scenario: GraphScenario): Promise<Reference | 
   return response.ok ? readSafetensors(new Uint8Array(await response.arrayBuffer())) : undefined;
 }
 
-/** The shapes that the scenario's inputs have in its reference, or undefined where only the batch is another. */
-export function referenceShapes(
-  scenario: GraphScenario,
-  reference: Reference | undefined,
-): GraphScenario['shapes'] | undefined {
-  const names = Object.keys(scenario.shapes).filter((name) => reference?.has(name));
-  const given = names.map((name) => [name, reference!.get(name)!.shape] as const);
-  const isOther = given.some(
-    ([name, shape]) => shape.slice(1).join() !== scenario.shapes[name]!.slice(1).join(),
-  );
-  return isOther ? { ...scenario.shapes, ...Object.fromEntries(given) } : undefined;
-}
-
 /**
- * Inputs for a graph: the reference's token ids, and for the rest the hash fill that references are made of too, again
- * and again where the batch is larger than the reference's.
+ * Inputs for a graph: the reference's, as far as it holds them, and the hash fill under their own names for the rest and for
+ * further rows of a batch.
  *
  * @param options.largest scales floats so that this is the largest
  */
@@ -63,8 +50,7 @@ export function feedsOf(
     if (given?.dtype === 'I64' && given.shape.join() === shape.join())
       return { ...feed, values: Array.from(new BigInt64Array(given.data.slice().buffer), Number) };
     const elements = shape.reduce((product, dim) => product * dim, 1);
-    const row = given?.shape.slice(1).join() === shape.slice(1).join() ? elementsOf(given.shape) : elements;
-    const values = repeat(hashFill(name, row), elements);
+    const values = hashFill(name, elements);
     if (name === 'timestep') values.fill(981);
     else if (options.largest !== undefined && dtype.startsWith('float')) {
       const most = values.reduce((found, value) => Math.max(found, Math.abs(value)), 0);
@@ -73,6 +59,8 @@ export function feedsOf(
     // Token ids: anything in the vocabulary takes the same time.
     else if (dtype.startsWith('int'))
       values.forEach((value, i) => (values[i] = Math.floor((value + 2) * 50)));
+    if (given?.dtype === 'F32' && isRowOf(given.shape, shape))
+      values.set(new Float32Array(given.data.slice().buffer));
     return { ...feed, values };
   });
 }
@@ -83,7 +71,7 @@ export function tensorsOf(feeds: readonly Feed[]): Record<string, Tensor> {
   );
 }
 
-/** What the reference holds of these outputs, again and again where the batch is larger than the reference's. */
+/** What the reference holds of these outputs: all of them, or the first rows of a larger batch. */
 export function expectedOf(
   outputs: readonly { name: string; shape: readonly number[] }[],
   reference: Reference | undefined,
@@ -91,8 +79,8 @@ export function expectedOf(
   const expected = new Map<string, Float32Array>();
   for (const { name, shape } of outputs) {
     const given = reference?.get(name);
-    if (given?.dtype !== 'F32' || given.shape.slice(1).join() !== shape.slice(1).join()) continue;
-    expected.set(name, repeat(new Float32Array(given.data.slice().buffer), elementsOf(shape)));
+    if (given?.dtype !== 'F32' || !isRowOf(given.shape, shape)) continue;
+    expected.set(name, new Float32Array(given.data.slice().buffer));
   }
   return expected;
 }
@@ -116,13 +104,9 @@ export function distance(outputs: Numbers, expected: Numbers): number | null {
   return worst;
 }
 
-function elementsOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
-function repeat(values: Float32Array, elements: number): Float32Array {
-  if (values.length === elements) return values;
-  const all = new Float32Array(elements);
-  for (let at = 0; at < elements; at += values.length) all.set(values.subarray(0, elements - at), at);
-  return all;
+/** Whether shapes are the same but for a batch that may be smaller. */
+function isRowOf(row: readonly number[], shape: readonly number[]): boolean {
+  return (
+    row.length === shape.length && row.slice(1).join() === shape.slice(1).join() && !(row[0]! > shape[0]!)
+  );
 }
