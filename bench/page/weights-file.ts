@@ -19,8 +19,8 @@ export function readGraph(graph: string): Promise<Model> {
 }
 
 /**
- * A model as onnxruntime-web takes it, every weight that is left out a file of its own: one file of them all may be larger
- * than what a page can hold in one piece.
+ * A model as onnxruntime-web takes it, every large weight a file of its own: one file of them all may be larger than what a
+ * page can hold in one piece.
  */
 export async function splitModel(
   graph: string,
@@ -32,6 +32,8 @@ export async function splitModel(
   const externalData: { path: string; data: Uint8Array }[] = [];
   for (const [path, { data }] of external) {
     if (data.kind === 'missing') externalData.push({ path, data: await fill(data) });
+    if (data.kind === 'range')
+      externalData.push({ path, data: await data.source.read(data.offset, data.length) });
   }
   return { bytes, externalData };
 }
