@@ -4,18 +4,17 @@ import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
 import { wideBytes, wideThreads, type WideShape } from './wide.ts';
-import type { WideMatrixShape } from './wide-matrix.ts';
+import { wideMatrixBytes, wideMatrixThreads, type WideMatrixShape } from './wide-matrix.ts';
 
 /** How attention is computed. */
 export type AttentionChoice =
   | { kind: 'rows'; shape: RowsShape }
   | { kind: 'matrix'; shape: MatrixAttentionShape }
   | { kind: 'wide'; shape: WideShape }
-  /** Never by the rules: so far only emulated matrices have run it; the benchmark of kernels can. */
   | { kind: 'wide-matrix'; shape: WideMatrixShape };
 
-/** Registers that a thread may spend on queries and results; more would spill or leave too few threads. */
-const REGISTERS = 136;
+/** Registers that a thread may spend on queries and results; more leave too few threads to hide latency. */
+const REGISTERS = 80;
 
 /** Workgroups that about fill a large GPU: an H100 has 132 multiprocessors. */
 const FULL_GPU = 120;
@@ -26,11 +25,12 @@ export function chooseAttention(
   precision: Precision,
 ): AttentionChoice {
   const size = Math.max(problem.headSize, problem.valueSize);
-  const matrix =
-    size <= LARGEST_NARROW_HEAD && hasMatrices(capabilities, precision)
-      ? matrixShape(problem, capabilities)
-      : undefined;
-  if (matrix) return { kind: 'matrix', shape: matrix };
+  if (hasMatrices(capabilities, precision)) {
+    const matrix = size <= LARGEST_NARROW_HEAD ? matrixShape(problem, capabilities) : undefined;
+    if (matrix) return { kind: 'matrix', shape: matrix };
+    const wide = size > LARGEST_NARROW_HEAD ? wideMatrixShape(problem, capabilities) : undefined;
+    if (wide) return { kind: 'wide-matrix', shape: wide };
+  }
   // Registers end there. On processors it is compile time that grows with the size.
   if (size > (isProcessor(capabilities) ? 80 : LARGEST_NARROW_HEAD)) {
     const wide = wideShape(problem, capabilities);
@@ -44,6 +44,20 @@ const LARGEST_NARROW_HEAD = 160;
 
 /** More workgroup memory leaves room for one workgroup a multiprocessor. */
 const TWO_RESIDENT_BYTES = 24576;
+
+/** A subgroup's registers hold results of 32 rows and 64 columns, and its slice of as many queries. */
+function wideMatrixShape(problem: AttentionProblem, { limits }: Capabilities): WideMatrixShape | undefined {
+  const { queries, headSize, valueSize } = problem;
+  if (queries < 16) return undefined;
+  const slices = Math.max(4, Math.ceil(Math.max(headSize, valueSize) / 64));
+  return [32, 16]
+    .map((tileKeys) => ({ slices, rows: 32, tileKeys }))
+    .find(
+      (shape) =>
+        wideMatrixBytes(problem, shape) <= limits.maxComputeWorkgroupStorageSize &&
+        wideMatrixThreads(shape) <= limits.maxComputeInvocationsPerWorkgroup,
+    );
+}
 
 function wideShape(problem: AttentionProblem, { limits }: Capabilities): WideShape | undefined {
   const columnLanes = Math.max(8, Math.min(64, Math.ceil(problem.valueSize / 8)));
@@ -92,12 +106,19 @@ function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsS
   }
   const threads = 128;
   // Few queries (text encoders): shorter blocks give more workgroups.
-  const wanted = problem.queries * problem.heads * problem.batch < 16384 ? 1 : 4;
-  // Fewest lanes that leave room for so many queries a thread, then as many queries as fit.
+  const wanted = problem.queries * problem.heads * problem.batch < 16384 ? 1 : 2;
+  // Fewest lanes that leave room for so many queries a thread and make work for a large GPU, then as many queries as fit.
   const registers = (lanes: number): number => 8 * Math.ceil(size / 4 / lanes);
+  const workgroups = (lanes: number): number =>
+    Math.ceil((problem.queries * lanes) / threads) * problem.heads * problem.batch;
   const mostLanes = features.subgroups ? Math.min(32, subgroupMinSize) : 4;
   let lanes = 1;
-  while (lanes < mostLanes && lanes * 4 < size && registers(lanes) * wanted > REGISTERS) lanes *= 2;
+  while (
+    lanes < mostLanes &&
+    lanes * 4 < size &&
+    (registers(lanes) * wanted > REGISTERS || (lanes < 8 && workgroups(lanes) < FULL_GPU))
+  )
+    lanes *= 2;
   const rows = Math.max(1, Math.min(wanted, Math.floor(REGISTERS / registers(lanes))));
   const shape = {
     threads,

@@ -191,7 +191,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
 }
 fn put(i: u32, v: vec4f) { Y_store4(i, epilogue(v, i)); }`;
   return attentionDispatch(problem, {
-    name: `attention_rows_${headSize}_${lanes}x${rows}`,
+    name: `attention_rows_${headSize}_${threads}/${lanes}x${rows}`,
     rows: rowsPerWorkgroup,
     directives: subgroups ? ['enable subgroups', 'diagnostic(off, subgroup_uniformity)'] : [],
     loads: [

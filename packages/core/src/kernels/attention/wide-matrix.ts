@@ -53,12 +53,21 @@ function sizesOf(problem: AttentionProblem, { slices, rows, tileKeys }: WideMatr
   };
 }
 
+export function wideMatrixBytes(problem: AttentionProblem, shape: WideMatrixShape): number {
+  const { slab, weightPitch } = sizesOf(problem, shape);
+  return 16 * (shape.slices * slab + shape.rows * weightPitch) + 4 + 4 * shape.rows;
+}
+
+export function wideMatrixThreads({ slices }: WideMatrixShape): number {
+  return 32 * slices;
+}
+
 export function wideMatrixAttention(problem: AttentionProblem, shape: WideMatrixShape): DispatchSpec {
   const { slices, rows, tileKeys, emulated = false } = shape;
   const { headSize, valueSize, causal } = problem;
   const { head, value, headPitch, valuePitch, scorePitch, weightPitch, slab } = sizesOf(problem, shape);
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
-  const threads = slices * 32;
+  const threads = wideMatrixThreads(shape);
   const code = [
     halvesCode('Q', problem.q, headSize),
     halvesCode('K', problem.k, headSize),

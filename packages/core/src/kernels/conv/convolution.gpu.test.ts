@@ -93,7 +93,14 @@ const convCases: Case[] = [
   { name: 'groups of eight channels', x: [2, 24, 6, 5], w: [24, 8, 3, 3], group: 3, pads: [1, 1, 1, 1] },
   { name: 'groups of odd channels', x: [1, 9, 6, 5], w: [6, 3, 3, 3], group: 3, pads: [1, 1, 1, 1] },
   { name: '1x1 in groups', x: [1, 32, 6, 5], w: [16, 16, 1, 1], group: 2 },
-  { name: 'nearest upsampling first', x: [1, 16, 5, 4], w: [8, 16, 3, 3], pads: [1, 1, 1, 1], upsample: 2 },
+  { name: 'nearest upsampling first', x: [2, 16, 5, 4], w: [8, 16, 3, 3], pads: [1, 1, 1, 1], upsample: 2 },
+  {
+    name: 'nearest upsampling first, as four convolutions',
+    x: [2, 16, 12, 11],
+    w: [8, 16, 3, 3],
+    pads: [1, 1, 1, 1],
+    upsample: 2,
+  },
   { name: 'channels-last input', x: [2, 16, 6, 5], w: [8, 16, 3, 3], pads: [1, 1, 1, 1], channelsLast: true },
   {
     name: 'channels-last input, split over depth',
@@ -206,7 +213,10 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
     const { outputs } = await runGraph(graph, y, {
       engine: engines.get(precision)!,
       precision,
-      tuning: { gemm: (_, rule) => choice ?? rule },
+      // The identity before it is no 3x3.
+      tuning: {
+        gemm: ({ a }, rule) => (choice?.kind === 'winograd' && a.kind === 'dense' ? rule : (choice ?? rule)),
+      },
     });
     const spatial = c.spatial ?? spatialOf(c);
     expect(outputs[0]!.shape).toEqual([c.x[0], channels, ...spatial]);
@@ -240,6 +250,18 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
   test.each(transposeCases.slice(0, 1))('ConvTranspose in tiles: $name', (c) =>
     check('ConvTranspose', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
   );
+  test.each([
+    { name: 'odd sizes', x: [2, 20, 9, 7], w: [24, 20, 3, 3], pads: [1, 1, 1, 1] },
+    { name: 'pads that differ', x: [1, 32, 8, 6], w: [12, 32, 3, 3], pads: [2, 0, 1, 2] },
+  ])('Conv by Winograd: $name', (c) =>
+    check('Conv', { ...c, channelsLast: true }, { kind: 'winograd', tile: fmaTiles.small, slices: 1 }),
+  );
+  test('Conv by Winograd: depth split', () =>
+    check(
+      'Conv',
+      { name: '', x: [1, 80, 6, 6], w: [8, 80, 3, 3], pads: [1, 1, 1, 1], channelsLast: true },
+      { kind: 'winograd', tile: fmaTiles.small, slices: 3 },
+    ));
   const matrix: GemmChoice = {
     kind: 'matrix',
     tile: {

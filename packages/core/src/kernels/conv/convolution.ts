@@ -6,6 +6,7 @@ import { gemm } from '../gemm/gemm.ts';
 import type { ConvolutionAxis, ConvolutionSource, DenseSource, WeightSource } from '../gemm/problem.ts';
 import { depthwiseKernel } from './depthwise.ts';
 import { groupedKernel } from './grouped.ts';
+import { isUpsampled, upsampledConvolution } from './upsampled.ts';
 
 /** A convolution over views. The output is dense and channels-last. */
 export interface ConvolutionProblem {
@@ -37,6 +38,10 @@ export function convolution(lowering: Lowering, problem: ConvolutionProblem): vo
   }
   if (groups > 1 && perGroup.output % 4 !== 0) {
     lowering.dispatch(groupedKernel({ ...problem, input }));
+    return;
+  }
+  if (isUpsampled(lowering, problem)) {
+    upsampledConvolution(lowering, { ...problem, input });
     return;
   }
   const taps = axes.map(({ kernel }, d) => ({ size: kernel, stride: weight.strides[2 + d]! }));

@@ -59,20 +59,30 @@ export function hasMatrices(
 /** The tile and split with the lowest estimated time. */
 export function chooseMatrixTile(
   problem: GemmProblem,
-  { limits }: Capabilities,
+  capabilities: Capabilities,
 ): { tile: MatrixTile; slices: number } {
-  let best = { tile: matrixTiles['64x64'], slices: 1, cost: Infinity };
+  return rankMatrixTiles(problem, capabilities)[0]!;
+}
+
+/** Tiles, each with the split that suits it best, from the lowest estimated time to the highest. */
+export function rankMatrixTiles(
+  problem: GemmProblem,
+  { limits }: Capabilities,
+): { tile: MatrixTile; slices: number }[] {
+  const ranked: { tile: MatrixTile; slices: number; cost: number }[] = [];
   for (const [name, tile] of Object.entries(matrixTiles) as [MatrixTileName, MatrixTile][]) {
     const tiles = tileCount(problem, tile);
     // Eight subgroups that wait together at every step pay only where many such workgroups follow each other.
     if (name === '128x256' && (tiles < 300 || limits.maxComputeInvocationsPerWorkgroup < 256)) continue;
+    let best = { tile, slices: 1, cost: Infinity };
     for (const slices of [1, 2, 3, 4, 6, 8]) {
       if (slices > 1 && !splits(problem, tile, tiles, slices, limits.maxStorageBufferBindingSize)) break;
       const cost = costOf(problem, tile, tiles * slices, speed[name], slices);
       if (cost < best.cost) best = { tile, slices, cost };
     }
+    ranked.push(best);
   }
-  return { tile: best.tile, slices: best.slices };
+  return ranked.toSorted((a, b) => a.cost - b.cost).map(({ tile, slices }) => ({ tile, slices }));
 }
 
 function tileCount(problem: GemmProblem, { tileRows, tileColumns }: MatrixTile): number {

@@ -7,19 +7,23 @@ import { GEMV_ROWS, type GemvShape } from './gemv.ts';
 import type { MatrixTile } from './matrix-layout.ts';
 import { multipliedColumns, type GemmProblem } from './problem.ts';
 import { readsByElement } from './sources.ts';
+import { chooseWinograd, type WinogradShape } from './winograd.ts';
 
 /** How a product is computed. */
 export type GemmChoice =
   | { kind: 'gemv'; shape: GemvShape }
   | { kind: 'direct'; tile: DirectTile }
+  | ({ kind: 'winograd' } & WinogradShape)
   /** `slices`: workgroups that share the depth of one tile. */
   | { kind: 'fma'; tile: FmaTile; slices: number }
   | { kind: 'matrix'; tile: MatrixTile; slices: number; emulated?: boolean };
 
+/** @param winogradFits whether the product is a convolution that `winograd.ts` can compute */
 export function chooseGemm(
   problem: GemmProblem,
   capabilities: Capabilities,
   precision: Precision,
+  winogradFits = false,
 ): GemmChoice {
   const rowsOfB = problem.b.kind === 'weight' || problem.b.layout === 'kn';
   if (isProcessor(capabilities)) return { kind: 'direct', tile: directTile(problem) };
@@ -34,7 +38,9 @@ export function chooseGemm(
   ) {
     return { kind: 'matrix', ...chooseMatrixTile(problem, capabilities) };
   }
-  return { kind: 'fma', ...chooseFma(problem, capabilities) };
+  const { tile, slices, seconds } = chooseFma(problem, capabilities);
+  const winograd = winogradFits ? chooseWinograd(problem, capabilities, seconds) : undefined;
+  return winograd ? { kind: 'winograd', ...winograd } : { kind: 'fma', tile, slices };
 }
 
 function directTile(problem: GemmProblem): DirectTile {

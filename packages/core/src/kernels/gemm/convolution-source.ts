@@ -1,6 +1,6 @@
 import { u32, i32, type Param } from '../shader.ts';
 import { range, type ConvolutionSource, type GemmProblem } from './problem.ts';
-import { groupType, type GroupWidth, type SourceCode } from './source-code.ts';
+import { aLoad, groupType, pieceOf, type GroupWidth, type SourceCode } from './source-code.ts';
 
 /** Whether `width` neighbouring channels can be read at once. */
 export function channelsInGroups(
@@ -32,6 +32,7 @@ export function convolutionSource(
   a: ConvolutionSource,
   tileDepth: number,
   width: GroupWidth,
+  native: boolean,
 ): SourceCode {
   const { view, axes, channels } = a;
   const rank = axes.length;
@@ -58,6 +59,7 @@ export function convolutionSource(
   const rowStart = axes
     .map(({ stride, pad }, d) => {
       const at = d === 0 ? `(rest % params.a_out0)` : `(rest % params.a_out${d})`;
+      if (a.phases) return `i32${at} - 1 + i32(${d === 0 ? 'batch >> 1u' : 'batch & 1u'})`;
       return forward ? `i32${at} * ${stride} - ${pad}` : `i32${at} + ${pad}`;
     })
     .map((text, d) => ({ text, d }));
@@ -118,12 +120,17 @@ fn a_row(batch: u32, m: u32) -> ARow {
     .join(', ')});
 }`;
 
-  // Reads outside the image go to its first element and are masked: a branch would cost more.
-  const masked = (zero: string, load: (index: string) => string, channel: string): string => `${add}
+  // Reads outside the image go to its first element and are masked: a branch would cost more. The mask comes later, so
+  // that nothing waits for what was read.
+  const masked = (channel: string): string => `${add}
   let inside = ${inside};
-  return select(${zero}, ${load(`select(0u, ${address} + ${channel}, inside)`)}, inside);`;
-  const load = (index: string): string => (width === 8 ? `A[(${index}) >> 3u]` : `A_load4(${index})`);
+  return APiece${width}(${piece.read('A', `select(0u, ${address} + ${channel}, inside)`)}, inside);`;
+  const piece = pieceOf(view, width, native);
   const type = groupType(width);
+  const pieces = `struct APiece${width} { v: ${piece.type}, inside: bool }
+fn a_unpack${width}(row: ARow, piece: APiece${width}) -> ${type} {
+  return select(${type}(), ${piece.value('piece.v')}, piece.inside);
+}`;
   const ends = problem.depth % tileDepth === 0;
   let reads: string;
   if (tapPerTile) {
@@ -140,24 +147,30 @@ fn a_step(k0: u32) -> AStep {
     .map((d) => `t${d}`)
     .join(', ')});
 }
-fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${type} {
-  ${masked(`${type}()`, load, 'step.channel + k')}
-}`;
+${pieces}
+fn a_fetch${width}(row: ARow, step: AStep, k: u32) -> APiece${width} {
+  ${masked('step.channel + k')}
+}
+${aLoad(width)}`;
   } else if (grouped) {
     reads = tapOf(`struct AStep { k0: u32 }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
-fn a_load${width}(row: ARow, start: AStep, k: u32) -> ${type} {
-  ${ends ? '' : `if (start.k0 + k >= params.depth) { return ${type}(); }`}
+${pieces}
+fn a_fetch${width}(row: ARow, start: AStep, k: u32) -> APiece${width} {
+  ${ends ? '' : `if (start.k0 + k >= params.depth) { return APiece${width}(); }`}
   let step = a_tap(start.k0 + k);
-  ${masked(`${type}()`, load, 'step.channel')}
-}`);
+  ${masked('step.channel')}
+}
+${aLoad(width)}`);
   } else {
     reads = tapOf(`struct AStep { k0: u32 }
 fn a_step(k0: u32) -> AStep { return AStep(k0); }
 fn a_load(row: ARow, k: u32) -> f32 {
   if (k >= params.depth) { return 0.0; }
   let step = a_tap(k);
-  ${masked('0.0', (index) => `A_load(${index})`, 'step.channel * params.a_channel')}
+  ${add}
+  let inside = ${inside};
+  return select(0.0, A_load(select(0u, ${address} + step.channel * params.a_channel, inside)), inside);
 }
 fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
   var v: vec4f;

@@ -32,9 +32,10 @@ export function directKernel(
   b: PreparedB,
   { threadRows, threadColumns, lanes, rowLanes }: DirectTile,
   partial: PartialSums | undefined,
+  native: boolean,
 ): DispatchSpec {
-  const a = aSource(problem, 4);
-  const bCode = bSource(problem, b, 4);
+  const a = aSource(problem, 4, native);
+  const bCode = bSource(problem, b, 4, native);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const rows = range(threadRows);

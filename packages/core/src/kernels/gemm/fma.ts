@@ -41,11 +41,13 @@ export function fmaBytes({ tileRows, tileColumns, tileDepth }: FmaTile): number 
   return 4 * tileDepth * (tileRows + 4 + tileColumns);
 }
 
+/** @param native whether WGSL's `f16` may be used */
 export function fmaKernel(
   problem: GemmProblem,
   b: PreparedB,
   tile: FmaTile,
   partial: PartialSums | undefined,
+  native: boolean,
 ): DispatchSpec {
   const { tileRows, tileColumns, tileDepth, threadRows, threadColumns } = tile;
   const threads = fmaThreads(tile);
@@ -53,8 +55,8 @@ export function fmaKernel(
   const lanesY = tileRows / threadRows;
   const rowGroups = range(threadRows / 4);
   const columnGroups = range(threadColumns / 4);
-  const a = aSource(problem, tileDepth);
-  const bCode = bSource(problem, b, tileDepth);
+  const a = aSource(problem, tileDepth, native);
+  const bCode = bSource(problem, b, tileDepth, native);
   const gate = gateCode(problem.gate);
   const slices = partial?.slices ?? 1;
   const tilesM = Math.ceil(problem.rows / tileRows);
@@ -78,7 +80,7 @@ export function fmaKernel(
       ? []
       : [
           'let step = a_step(k0);',
-          ...loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_load4(ra${i}, step, ka${i}); }`),
+          ...loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch4(ra${i}, step, ka${i}); }`),
         ]),
     ...loadsB.map(({ guard }, i) =>
       bAlongDepth
@@ -100,7 +102,9 @@ export function fmaKernel(
       ${putA('k', 'm', 'v')}
     }`,
         ]
-      : loadsA.map(({ guard }, i) => `${guard}{ ${putA(`ka${i}`, `ma${i}`, `va${i}`)} }`)),
+      : loadsA.map(
+          ({ guard }, i) => `${guard}{ let v = a_unpack4(ra${i}, va${i}); ${putA(`ka${i}`, `ma${i}`, 'v')} }`,
+        )),
     ...loadsB.map(({ guard }, i) =>
       bAlongDepth
         ? `${guard}{ let v = b_unpack4(vb${i}); ${range(4)
@@ -144,7 +148,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let ma${i} = ia${i} / ${depthGroups}u;
   let ka${i} = (ia${i} % ${depthGroups}u) * 4u;
   let ra${i} = a_row(batch, min(m0 + ma${i}, params.rows - 1u));
-  var va${i} = vec4f();`,
+  var va${i} = APiece4();`,
     )
     .join('\n  ')}
   ${loadsB

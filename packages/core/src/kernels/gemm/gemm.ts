@@ -1,5 +1,6 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import { chooseGemm } from './choose.ts';
+import { maySplit } from './choose-fma.ts';
 import { directKernel } from './direct.ts';
 import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
@@ -7,8 +8,9 @@ import { matrixKernel } from './matrix.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { prepareB } from './pack.ts';
 import { columnPieces } from './column-pieces.ts';
-import type { GemmProblem } from './problem.ts';
+import { withoutGate, type GemmProblem } from './problem.ts';
 import { reduceKernel } from './reduce.ts';
+import { isWinograd, winograd } from './winograd.ts';
 
 /**
  * Emits the dispatches of a product: packing of B (at load for weights), the product, and where its depth is split or
@@ -19,36 +21,46 @@ export function gemm(lowering: Lowering, problem: GemmProblem): void {
 }
 
 function multiply(lowering: Lowering, problem: GemmProblem): void {
-  const rule = chooseGemm(problem, lowering.capabilities, lowering.precision);
-  const choice = lowering.tuning.gemm?.(problem, rule) ?? rule;
+  const winogradFits = isWinograd(lowering, problem);
+  const rule = chooseGemm(problem, lowering.capabilities, lowering.precision, winogradFits);
+  const tuned = lowering.tuning.gemm?.(problem, rule) ?? rule;
+  // What was measured may have been a weight of floats.
+  const choice = tuned.kind === 'winograd' && !winogradFits ? rule : tuned;
+  if (choice.kind === 'winograd') {
+    winograd(lowering, problem, choice);
+    return;
+  }
   const { part } = problem.output;
-  const slices = 'slices' in choice && !part ? choice.slices : 1;
+  const slices = 'slices' in choice && maySplit(problem) ? choice.slices : 1;
+  // A gate needs whole sums.
+  const gateLater = problem.gate !== undefined && slices > 1;
+  const product = gateLater ? withoutGate(problem) : problem;
   const partial: PartialSums | undefined =
     slices > 1 || (problem.columns % 4 !== 0 && !part)
-      ? { view: lowering.scratch('partial', [slices * partialElements(problem)], 'f32'), slices }
+      ? { view: lowering.scratch('partial', [slices * partialElements(product)], 'f32'), slices }
       : undefined;
   switch (choice.kind) {
     case 'gemv': {
       const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
-      lowering.dispatch(gemvKernel(problem, b, choice.shape, partial));
+      lowering.dispatch(gemvKernel(problem, b, choice.shape, partial, lowering.nativeF16));
       break;
     }
     case 'direct': {
       const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
-      lowering.dispatch(directKernel(problem, b, choice.tile, partial));
+      lowering.dispatch(directKernel(problem, b, choice.tile, partial, lowering.nativeF16));
       break;
     }
     case 'fma': {
       const b = prepareB(lowering, problem, { layout: 'kn', columnStep: 4, depthStep: 4 });
-      lowering.dispatch(fmaKernel(problem, b, choice.tile, partial));
+      lowering.dispatch(fmaKernel(product, b, choice.tile, partial, lowering.nativeF16));
       break;
     }
     case 'matrix': {
       const { tile, emulated } = choice;
       const b = prepareB(lowering, problem, { layout: tile.layout, columnStep: 8, depthStep: 8 });
-      lowering.dispatch(matrixKernel(problem, b, tile, partial, emulated));
+      lowering.dispatch(matrixKernel(product, b, tile, partial, emulated));
       break;
     }
   }
-  if (partial) lowering.dispatch(reduceKernel(problem, partial));
+  if (partial) lowering.dispatch(reduceKernel(problem, partial, gateLater));
 }

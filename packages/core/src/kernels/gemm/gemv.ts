@@ -21,11 +21,12 @@ export function gemvKernel(
   b: PreparedB,
   { lanes, depthLanes }: GemvShape,
   partial: PartialSums | undefined,
+  native: boolean,
 ): DispatchSpec {
   const rows = range(problem.rows);
   const threads = lanes * depthLanes;
-  const a = aSource(problem, 4);
-  const bCode = bSource(problem, b, 4);
+  const a = aSource(problem, 4, native);
+  const bCode = bSource(problem, b, 4, native);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));

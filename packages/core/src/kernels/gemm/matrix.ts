@@ -39,7 +39,7 @@ export function matrixKernel(
   const { threads, pitchA, pitchB, places } = layout;
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
-  const a = aHalves(problem, tileDepth);
+  const a = aHalves(problem, tileDepth, !emulated);
   const bCode = bHalves(problem, b, tileDepth, !emulated);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
@@ -51,7 +51,7 @@ export function matrixKernel(
 
   const fetch = (k0: string): string => `if (${k0} < end) {
       let step = a_step(${k0});
-      ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_load8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
+      ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
       ${slotsB
         .map(
           ({ guard }, i) =>
@@ -61,7 +61,8 @@ export function matrixKernel(
     }`;
   const put = [
     ...slotsA.map(
-      ({ guard }, i) => `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = va${i}; }`,
+      ({ guard }, i) =>
+        `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = a_unpack8(ra${i}, va${i}); }`,
     ),
     ...slotsB.map(({ guard }, i) =>
       alongDepth
@@ -155,7 +156,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let ma${i} = ${spread(`(ia${i} / ${depthGroups}u)`, depthGroups)};
   let ka${i} = ia${i} % ${depthGroups}u;
   let ra${i} = a_row(batch, min(m0 + ma${i}, params.rows - 1u));
-  var va${i} = vec4<u32>();`,
+  var va${i} = APiece8();`,
     )
     .join('\n  ')}
   ${slotsB

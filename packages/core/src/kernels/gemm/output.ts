@@ -75,8 +75,11 @@ fn gated(a: vec4f, b: vec4f, n: u32) -> vec4f {
 
 /** `fn put(slice, batch, m, n, v)`: stores four neighbouring results, finished or as partial sums. */
 export function storeCode(problem: GemmProblem, partial: PartialSums | undefined): string {
+  const row = problem.output.interleaved
+    ? '(2u * (m + m / params.y_squares * params.y_squares + (batch >> 1u) * params.y_squares) + (batch & 1u))'
+    : 'm';
   return `fn y_index(slice: u32, batch: u32, m: u32, n: u32) -> u32 {
-  return ${problem.output.part ? 'params.y_offset + ' : ''}${partial ? 'slice * params.y_slice + ' : ''}batch * params.y_batch + m * params.y_pitch + n;
+  return ${problem.output.part ? 'params.y_offset + ' : ''}${partial ? 'slice * params.y_slice + ' : ''}${problem.output.interleaved ? '' : 'batch * params.y_batch + '}${row} * params.y_pitch + n;
 }
 fn finished(v: vec4f, i: u32) -> vec4f { return ${partial ? 'v' : 'epilogue(v, i)'}; }
 fn put(slice: u32, batch: u32, m: u32, n: u32, v: vec4f) {
@@ -124,6 +127,7 @@ export function outputParams(problem: GemmProblem, partial: PartialSums | undefi
   return {
     y_pitch: u32(pitch),
     y_batch: u32(batchStride),
+    ...(problem.output.interleaved ? { y_squares: u32(problem.output.interleaved.squares) } : {}),
     ...(problem.output.part ? { y_offset: u32(problem.output.part.offset) } : {}),
     ...(partial ? { y_slice: u32(partialElements(problem)) } : {}),
   };

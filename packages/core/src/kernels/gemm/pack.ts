@@ -46,7 +46,7 @@ export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLay
 }
 
 /** Half the bytes where nothing is lost, or where the session says so: f16 weights stay f16 in every precision. */
-function packedStorage(lowering: Lowering, view: TensorView): Storage {
+export function packedStorage(lowering: Lowering, view: TensorView): Storage {
   if (lowering.weights !== 'as-stored') return 'f16';
   return view.storage === 'f16' || lowering.precision !== 'f32' ? 'f16' : 'f32';
 }

@@ -12,7 +12,7 @@ export interface GemmProblem {
   rows: number;
   columns: number;
   depth: number;
-  a: DenseSource | ConvolutionSource;
+  a: DenseSource | ConvolutionSource | WinogradSource;
   b: BSource;
   /** Sizes of the batch axes, outermost first. Empty where there is one product. */
   batch: readonly number[];
@@ -48,6 +48,23 @@ export interface ConvolutionSource {
    * `transposed`: output + pad - tap · dilation = input · stride, where that divides.
    */
   direction: 'forward' | 'transposed';
+  /**
+   * Four convolutions over one image, of which product `batch` is padded by 1 before its first row where `batch / 2` is 0,
+   * before its first column where `batch % 2` is 0, and not at all elsewhere. `pad` of the axes does not count then.
+   */
+  phases?: boolean;
+}
+
+/**
+ * A 3x3 convolution as 16 products, one for each element of a transformed 4x4 patch: rows are patches (image, then
+ * position), columns channels. See `winograd.ts`.
+ */
+export interface WinogradSource {
+  kind: 'winograd';
+  view: TensorView;
+  image: ConvolutionSource;
+  /** Patches along each axis. */
+  patches: readonly [number, number];
 }
 
 export interface ConvolutionAxis {
@@ -95,6 +112,11 @@ export interface OutputPlace {
    * a group of four columns; the elements up to the group's end are overwritten.
    */
   part?: { offset: number };
+  /**
+   * Rows of four products are pixels of one image: row m of product b is pixel (b / 2, b % 2) of the m-th square of 2x2
+   * pixels, of which there are `squares` beside each other.
+   */
+  interleaved?: { squares: number };
 }
 
 export interface Gate {
@@ -127,6 +149,17 @@ export interface PackedIntegers {
   zero: number | undefined;
   /** Neighbours along depth that share a scale: all of them (`Infinity`) or a multiple of 8. */
   run: number;
+}
+
+/** The same product before its gate, the pairs of operands in groups of four beside each other. */
+export function withoutGate(problem: GemmProblem): GemmProblem {
+  const { gate: _, ...rest } = problem;
+  const columns = 2 * problem.columns;
+  return {
+    ...rest,
+    columns,
+    output: { ...problem.output, pitch: columns, batchStride: problem.rows * columns },
+  };
 }
 
 /** Number of products. */
