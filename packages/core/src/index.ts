@@ -22,6 +22,10 @@ export type { LowRankFactors, LowRankUpdate } from './gpu/low-rank.ts';
 export { CustomKernel } from './gpu/custom-kernel.ts';
 export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
+export { forgetTuning } from './tuning/table.ts';
+export type { TuningEntry, TuningTable } from './tuning/table.ts';
+export type { TunedProblem, TuneOptions, TuningReport } from './tuning/tune.ts';
+
 export { footprintOf } from './plan/footprint.ts';
 export type { Footprint } from './plan/footprint.ts';
 export { printPlan } from './plan/print.ts';

@@ -21,6 +21,7 @@ import type { GraphTemplate, SymbolicType } from './graph/template.ts';
 import type { WeightInfo } from './graph/weight-uses.ts';
 import type { Model } from './onnx/model.ts';
 import { readModel } from './onnx/reader.ts';
+import type { KernelTuning } from './kernels/tuning.ts';
 import type { Precision } from './plan/capabilities.ts';
 import type { Plan } from './plan/plan.ts';
 import type { WeightFormat } from './plan/weight-format.ts';
@@ -33,6 +34,8 @@ import { cpuReport, gpuReport, type SessionReport } from './session/report.ts';
 import { declaredShapes, planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
 import { WeightUpdates, type UpdatesByWeight } from './session/weight-updates.ts';
 import { WholeExecutable } from './session/whole-executable.ts';
+import { recording, type PlannedProblem } from './tuning/problems.ts';
+import { tune, worthTuning, type TuneOptions, type TuningReport } from './tuning/tune.ts';
 import { resolveModelSource, type ModelSource } from './source/model-source.ts';
 
 export interface SessionOptions {
@@ -253,6 +256,29 @@ export class Session {
   }
 
   /**
+   * Times several kernels for each product and attention of a run with these shapes and takes the fastest from then on,
+   * in all sessions of the engine; the browser keeps what was found for such a device (`EngineOptions.measured`). It
+   * takes `seconds` of a GPU that should have nothing else to do, and memory for a few weights. Programs of this session
+   * are made again.
+   *
+   * @throws UnsupportedDeviceError without WebGPU; what `plan` and `prepare` throw
+   */
+  tune(inputs: InputShapes, options: TuneOptions = {}): Promise<TuningReport> {
+    return this.#inTurn(options.signal, async () => {
+      const { engine } = this;
+      if (!engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
+      const problems = new Map<string, { planned: PlannedProblem; count: number }>();
+      await this.#withValues(inputs, (request) =>
+        this.#planFor(request, options.signal, undefined, recording(problems)),
+      );
+      const precision = this.#options.precision ?? engine.precision;
+      const report = await this.#withRoom(0, () => tune(engine, precision, worthTuning(problems), options));
+      while (this.#programs.evict());
+      return report;
+    });
+  }
+
+  /**
    * The plan for these input shapes; by default for those prepared last, or those that the graph declares. `printPlan`
    * makes text of it.
    *
@@ -437,9 +463,11 @@ export class Session {
     request: PlanRequest,
     signal: AbortSignal | undefined,
     weights: WeightFormat = this.#options.weights ?? 'as-stored',
+    tuning: KernelTuning = this.engine!.tuning,
   ): Promise<Plan> {
     return planModel(this.#template, request, {
       engine: this.engine!,
+      tuning,
       precision: this.#options.precision ?? this.engine!.precision,
       stableInputs: this.#stableInputs,
       weights,

@@ -69,7 +69,7 @@ const dispatches = (plan: Plan, phase: Phase): number =>
 /** Without the second dispatch of what a kernel splits in two to fill a large device, which is the kernel's choice. */
 function operations(plan: Plan): number {
   const isSecond = (step: Step): boolean =>
-    step.kind === 'dispatch' && /_(reduce|apply)$/.test(step.kernel.name);
+    step.kind === 'dispatch' && /_(reduce|apply|output)$/.test(step.kernel.name);
   return plan.steps.filter((step) => step.phase === 'run' && !isSecond(step)).length;
 }
 
@@ -113,7 +113,7 @@ const networks: Record<string, Network> = {
     transformers: 16,
     blocks: 16,
     step: 370,
-    matrices: { dispatches: 421, mebibytes: 1680, buffers: 21 },
+    matrices: { dispatches: 421, mebibytes: 1706, buffers: 21 },
   },
   'SD-Turbo': {
     file: 'sdturbo-unet-fp16',
@@ -121,7 +121,7 @@ const networks: Record<string, Network> = {
     transformers: 16,
     blocks: 16,
     step: 370,
-    matrices: { dispatches: 421, mebibytes: 1690, buffers: 21 },
+    matrices: { dispatches: 421, mebibytes: 1717, buffers: 21 },
   },
   SDXL: {
     file: 'sdxl-unet-fp16',
@@ -129,7 +129,7 @@ const networks: Record<string, Network> = {
     transformers: 11,
     blocks: 70,
     step: 930,
-    matrices: { dispatches: 1016, mebibytes: 4960, buffers: 37 },
+    matrices: { dispatches: 1016, mebibytes: 4983, buffers: 37 },
   },
 };
 

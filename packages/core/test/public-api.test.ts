@@ -29,6 +29,7 @@ test('the public surface', () => {
       "createSession",
       "directoryStore",
       "footprintOf",
+      "forgetTuning",
       "mapStore",
       "openModelStore",
       "ortIsLoaded",

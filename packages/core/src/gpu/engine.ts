@@ -7,7 +7,9 @@ import {
   ShaderError,
   UnsupportedDeviceError,
 } from '../errors.ts';
+import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Capabilities, Precision } from '../plan/capabilities.ts';
+import { TuningTable } from '../tuning/table.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { capabilitiesOf, requestDevice } from './device.ts';
 import type { GpuClock } from './clock.ts';
@@ -33,6 +35,8 @@ export interface EngineOptions {
    * their weights are read again when they run.
    */
   memoryBudget?: number;
+  /** Whether to begin with what `Session.tune` measured on earlier visits. True by default. */
+  measured?: boolean;
 }
 
 /** What the GPU did in one run of a session. */
@@ -65,6 +69,10 @@ export class Engine {
   readonly launches: Launches;
   /** @internal How far runs with a signal are ahead of the GPU, all sessions together. */
   readonly pacer: Pacer = new Pacer(() => this.gpuShare);
+  /** What was measured on such a device, now or on an earlier visit (`Session.tune`). */
+  readonly measured: TuningTable = new TuningTable();
+  /** What plans made from now on take in place of the kernels' own rules. */
+  tuning: KernelTuning = this.measured;
   /** Resolves when the device is lost, with what every call throws from then on. */
   readonly lost: Promise<DeviceLostError>;
   /**
@@ -129,7 +137,10 @@ export class Engine {
       if (!options.device) device.destroy();
       throw error;
     }
-    return new Engine(device, capabilities, options);
+    const engine = new Engine(device, capabilities, options);
+    // A table that cannot be read is none: the rules know a choice for everything.
+    if (options.measured ?? true) await engine.measured.load(capabilities).catch(() => {});
+    return engine;
   }
 
   /** Throws `DisposedError` or `DeviceLostError` when nothing can run here any more. */

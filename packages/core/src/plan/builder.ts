@@ -7,6 +7,7 @@ import { dequantize } from '../kernels/quantize/dequantize.ts';
 import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { TensorRef } from '../onnx/model.ts';
+import { noting } from '../tuning/problems.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
@@ -66,6 +67,8 @@ export class PlanBuilder implements Lowering {
   readonly precision: Precision;
   readonly nativeF16: boolean;
   readonly tuning: KernelTuning;
+  /** Problems for which the tuning replaced what the rules chose. */
+  readonly tuned: Set<string> = new Set();
   readonly buffers: PlanBuffer[] = [];
   readonly steps: Step[] = [];
   readonly #options: BuilderOptions;
@@ -83,7 +86,7 @@ export class PlanBuilder implements Lowering {
     this.capabilities = options.capabilities;
     this.precision = options.precision;
     this.nativeF16 = hasNativeF16(options.capabilities, options.precision);
-    this.tuning = options.tuning ?? {};
+    this.tuning = noting(options.tuning ?? {}, this.tuned);
     this.#options = options;
     this.#exact = new Set(graph.outputs.filter((value) => value.dtype === 'float32'));
   }

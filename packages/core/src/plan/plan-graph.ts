@@ -43,6 +43,24 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
     }
   }
   builder.enter(undefined);
+  return finish(builder, graph, countOperators(sections));
+}
+
+/**
+ * A plan of what `lower` emits instead of a graph's nodes: it has to give the graph's outputs their memory. For trying
+ * kernels out.
+ */
+export function planByHand(
+  graph: Graph,
+  options: BuilderOptions,
+  lower: (builder: PlanBuilder) => void,
+): Plan {
+  const builder = new PlanBuilder(graph, options);
+  lower(builder);
+  return finish(builder, graph, []);
+}
+
+function finish(builder: PlanBuilder, graph: Graph, operators: OperatorCount[]): Plan {
   const outputs = new Map<string, TensorView>();
   for (const value of graph.outputs) outputs.set(value.name, builder.output(value));
 
@@ -58,7 +76,7 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
   }
   const resident = new Set(memory.steps.filter((step) => step.phase !== 'load').flatMap(buffersOf));
   return {
-    precision: options.precision,
+    precision: builder.precision,
     buffers: memory.buffers,
     steps: memory.steps,
     inputs,
@@ -68,7 +86,8 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
       0,
     ),
     intermediateBytes: memory.intermediateBytes,
-    operators: countOperators(sections),
+    operators,
+    tuned: [...builder.tuned],
     quantized: builder.quantizedWeights((id) => memory.moved[id] !== undefined),
   };
 }

@@ -22,6 +22,8 @@ export interface Plan {
   intermediateBytes: number;
   /** Operators of the fused graph by what runs them. */
   operators: OperatorCount[];
+  /** Products and attentions whose kernel is not the rules' choice, but what was measured to be faster on the device. */
+  tuned: string[];
   /** Weights of few bits, in the order of their use. */
   quantized: QuantizedWeight[];
 }

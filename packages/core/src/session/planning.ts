@@ -5,6 +5,7 @@ import { OWN_DOMAIN, type Graph } from '../graph/graph.ts';
 import { optimise } from '../graph/passes/index.ts';
 import { specialize } from '../graph/specialize.ts';
 import type { GraphTemplate } from '../graph/template.ts';
+import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Precision } from '../plan/capabilities.ts';
 import { planGraph } from '../plan/plan-graph.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -13,6 +14,7 @@ import type { PlanRequest } from './request.ts';
 
 export interface PlanningOptions {
   engine: Engine;
+  tuning: KernelTuning;
   precision: Precision;
   stableInputs: ReadonlySet<string>;
   weights: WeightFormat;
@@ -30,7 +32,7 @@ export interface PlanningOptions {
 export async function planModel(
   template: GraphTemplate,
   { types, values, storages }: PlanRequest,
-  { engine, precision, stableInputs, weights, mayFallBack, signal }: PlanningOptions,
+  { engine, tuning, precision, stableInputs, weights, mayFallBack, signal }: PlanningOptions,
 ): Promise<Plan> {
   const graph = (): Promise<Graph> =>
     specialize(template, types, values, {
@@ -40,6 +42,7 @@ export async function planModel(
   const options = {
     capabilities: engine.capabilities,
     precision,
+    tuning,
     stableInputs,
     weights,
     inputStorage: storages,

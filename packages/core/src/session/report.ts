@@ -27,6 +27,8 @@ export interface SessionReport {
   evictions: number;
   /** Weights of few bits. Those that have to lie on the GPU in floats say why. */
   quantized: readonly QuantizedWeight[];
+  /** Kinds of products and attentions whose kernel was measured to be the fastest on this device (`Session.tune`). */
+  tuned: readonly string[];
   /** The report in words. */
   toString(): string;
 }
@@ -64,6 +66,7 @@ export function gpuReport(
     islands,
     evictions,
     quantized: plan?.quantized ?? [],
+    tuned: plan?.tuned ?? [],
   });
 }
 
@@ -80,6 +83,7 @@ export function cpuReport(model: Model, reason: string): SessionReport {
     operators: [...counts.values()],
     islands: [],
     quantized: [],
+    tuned: [],
     evictions: 0,
   });
 }
@@ -96,6 +100,11 @@ function print(report: Omit<SessionReport, 'toString'>): string {
     const reasons = [...new Set(operators.map((operator) => operator.reason))].join('; ');
     return `onnxruntime (${provider}) runs ${names}: ${reasons}${note ? `; ${note}` : ''}`;
   });
+  const { tuned } = report;
+  if (tuned.length > 0)
+    notes.push(
+      `kernels as measured on this device, not by the rules: ${tuned.length} kinds of products and attentions`,
+    );
   if (evictions > 0) notes.push(`evicted ${evictions} times to keep the memory budget`);
   return [reason ? `${head}: ${reason}` : head, ...notes, ...weightNotes(report.quantized)].join('\n');
 }

@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { random, runGraph, TestGraph } from '../../test/run-graph.ts';
+import { Engine } from '../gpu/engine.ts';
+import { fmaTiles } from '../kernels/gemm/choose-fma.ts';
+import type { GemmProblem } from '../kernels/gemm/problem.ts';
+import type { KernelTuning } from '../kernels/tuning.ts';
+import { gemmKey, recording, type PlannedProblem } from './problems.ts';
+import { forgetTuning } from './table.ts';
+import { tune } from './tune.ts';
+
+let engine: Engine;
+beforeAll(async () => {
+  await forgetTuning();
+  engine = await Engine.create({ precision: 'packed-f16' });
+});
+afterAll(async () => {
+  engine.dispose();
+  await forgetTuning();
+});
+
+/** A product as a network asks for it. */
+function run(tuning: KernelTuning): ReturnType<typeof runGraph> {
+  const graph = new TestGraph();
+  const y = graph.node('MatMul', [
+    graph.input('a', { shape: [64, 256], data: random(64 * 256, 1) }),
+    graph.weight('b', { shape: [256, 8], data: random(256 * 8, 2) }),
+  ]);
+  return runGraph(graph, y, { engine, precision: 'packed-f16', tuning });
+}
+
+async function planned(): Promise<GemmProblem> {
+  const found = new Map<string, { planned: PlannedProblem; count: number }>();
+  await run(recording(found));
+  const [only] = found.values();
+  return only!.planned.problem as GemmProblem;
+}
+
+test('the fastest of several kernels is found, kept, and there on the next visit', async () => {
+  const problem = await planned();
+  const key = gemmKey(problem);
+  const live = engine.buffers.liveBytes;
+  const rule = { kind: 'fma', tile: fmaTiles.small, slices: 1 } as const;
+  const problems = new Map([[key, { planned: { kind: 'gemm' as const, problem, rule }, count: 3 }]]);
+  const report = await tune(engine, 'packed-f16', problems);
+  expect(report).toMatchObject({ measured: 1, known: 0, left: 0, kept: true });
+  expect(engine.buffers.liveBytes).toBe(live);
+  const entry = engine.measured.get(key)!;
+  expect(entry.milliseconds).toBeGreaterThan(0);
+  expect(entry.milliseconds).toBeLessThanOrEqual(entry.ruleMilliseconds);
+  const [only] = report.problems;
+  expect(only).toMatchObject({ problem: key, count: 3 });
+  expect(only!.tried.length).toBeGreaterThan(1);
+  expect(only!.tried[only!.taken]!.milliseconds).toBe(entry.milliseconds);
+  expect(only!.tried[0]!.milliseconds).toBe(entry.ruleMilliseconds);
+  expect(engine.tuning.gemm!(problem, rule)).toEqual(entry.choice);
+
+  expect(await tune(engine, 'packed-f16', problems)).toMatchObject({ measured: 0, known: 1, problems: [] });
+  const other = { kind: 'fma', tile: fmaTiles.narrow8, slices: 2 } as const;
+  engine.measured.set(key, { ...entry, choice: other });
+  const { plan } = await run(engine.tuning);
+  expect(plan.tuned).toEqual([key]);
+  expect(plan.steps.map((step) => step.kind === 'dispatch' && step.kernel.name)).toContain(
+    'matmul_fma_128x8x16_partial',
+  );
+  using next = await Engine.create({ precision: 'packed-f16' });
+  expect(next.measured.get(key)).toEqual(entry);
+  using fresh = await Engine.create({ precision: 'packed-f16', measured: false });
+  expect(fresh.measured.size).toBe(0);
+});
+
+test('no time is left', async () => {
+  const problem = { ...(await planned()), rows: 63 };
+  const rule = { kind: 'fma', tile: fmaTiles.small, slices: 1 } as const;
+  const problems = new Map([
+    [gemmKey(problem), { planned: { kind: 'gemm' as const, problem, rule }, count: 1 }],
+  ]);
+  const report = await tune(engine, 'packed-f16', problems, { seconds: 0 });
+  expect(report).toMatchObject({ measured: 0, left: 1, problems: [] });
+});
