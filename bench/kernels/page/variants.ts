@@ -103,6 +103,10 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
     for (const [name, tile] of Object.entries(fmaTiles)) {
       for (const slices of splits(tile, [1, 2, 4, 8]))
         choices.push([`${name}/${slices}`, { kind: 'fma', tile, slices }]);
+      if (!isWinograd(item)) continue;
+      const patches = Math.ceil(rows / 4 / tile.tileRows) * Math.ceil(columns / tile.tileColumns) * 16;
+      for (const slices of [1, 2, 4].filter((count) => count === 1 || patches * count <= 600))
+        choices.push([`winograd ${name}/${slices}`, { kind: 'winograd', tile, slices }]);
     }
   }
   return choices.map(([name, choice]) => ({
@@ -111,6 +115,12 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
       gemm: (problem) => (problem.gate && 'slices' in choice ? { ...choice, slices: 1 } : choice),
     },
   }));
+}
+
+function isWinograd(item: ProductCase): boolean {
+  if (item.kind === 'gemm') return false;
+  const { kernel = 3, stride = 1, upsample = 1, channels } = item;
+  return kernel === 3 && stride === 1 && upsample === 1 && channels % 4 === 0;
 }
 
 function attentionVariants(capabilities: Capabilities, precision: Precision, size: number): Variant[] {
