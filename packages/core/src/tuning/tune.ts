@@ -129,8 +129,8 @@ async function measure(planned: PlannedProblem, engine: Engine, precision: Preci
 
 async function compile({ plan }: Probe, engine: Engine): Promise<void> {
   await Promise.all(
-    plan.steps.map((step) =>
-      step.kind === 'dispatch' ? engine.pipelines.get(step.kernel, step.params.byteLength > 0) : undefined,
+    plan.steps.flatMap((step) =>
+      step.kind === 'dispatch' ? [engine.pipelines.get(step.kernel, step.params.byteLength > 0)] : [],
     ),
   );
 }
