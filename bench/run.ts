@@ -13,6 +13,7 @@ import { profileTable } from './profile-table.ts';
 import { describe, rowsTable } from './report.ts';
 import { describeRequests, requestsTable } from './requests-report.ts';
 import { Results, type Machine } from './results.ts';
+import { tuningTable } from './tuning-table.ts';
 import { engines, type BenchPage, type EngineName, type Row } from './types.ts';
 
 declare const calotypeBench: BenchPage;
@@ -30,6 +31,8 @@ const usage = `usage: npm run bench -- [options]
   --seconds N        requests: time for each number of them (3)
   --limit S          most seconds of a scenario, where its own limit is longer
   --profile          GPU time by kernel too
+  --tune S           graphs: measure kernels for so many seconds first, and take the fastest
+  --rules JSON       graphs: in place of the kernels' own rules (bench/page/rules.ts)
   --variants RE      kernels: also variants whose names match, for example . or ^64x160
   --fixtures DIR     folder that holds full-size/ (the repository's own fixtures)
   --pocket DIR       folder of the model Pocket (the repository's own)
@@ -59,6 +62,8 @@ export async function main(args: string[], places: Places): Promise<number> {
       seconds: { type: 'string', default: '3' },
       limit: { type: 'string' },
       profile: { type: 'boolean', default: false },
+      tune: { type: 'string' },
+      rules: { type: 'string' },
       variants: { type: 'string' },
       fixtures: { type: 'string', default: places.fixtures },
       pocket: { type: 'string', default: places.pocket },
@@ -118,9 +123,13 @@ export async function main(args: string[], places: Places): Promise<number> {
         seconds: Number(values.seconds),
         profile: values.profile,
         variants: values.variants,
+        ...(values.tune !== undefined && { tune: Number(values.tune) }),
+        rules: values.rules,
       };
       for (const job of jobs) {
-        const limit = Math.min(job.limitSeconds, Number(values.limit ?? Infinity));
+        // What is being measured when the time is up still ends.
+        const longest = job.limitSeconds + 2 * (options.tune ?? 0);
+        const limit = Math.min(longest, Number(values.limit ?? Infinity));
         failed += await runner.measure(job, options, limit, results);
       }
     }
@@ -179,8 +188,9 @@ class Runner implements AsyncDisposable {
         wrong = [],
       } = await within(limitSeconds, job.run(this.#context(options)), () => this.#phase());
       await this.#closeOwn();
-      for (const { row, profile } of measurements) {
+      for (const { row, profile, tuning } of measurements) {
         console.log(describe({ ...row, made }));
+        if (tuning) console.log(tuningTable(tuning));
         if (profile) console.log(profileTable(profile));
         await results.add({ ...row, made });
       }

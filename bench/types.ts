@@ -1,4 +1,4 @@
-import type { DispatchTime, Precision } from '@calotype/core';
+import type { DispatchTime, Precision, TuningReport } from '@calotype/core';
 import type { FlagSet } from '@calotype/dev/chromium';
 import type { KernelPage } from './kernels/types.ts';
 import type { ColdStart, GraphScenario, PictureScenario } from './scenarios.ts';
@@ -64,12 +64,18 @@ export interface BenchOptions {
   /** How long concurrent requests are measured. */
   seconds: number;
   profile: boolean;
+  /** Seconds in which kernels are measured first, so that the fastest are taken. */
+  tune?: number | undefined;
+  /** What replaces the kernels' own rules: see `page/rules.ts`. */
+  rules?: string | undefined;
 }
 
 export interface Measurement {
   row: Measured;
   /** GPU time of every dispatch, where asked for. */
   profile?: DispatchTime[] | undefined;
+  /** What measuring kernels found, where asked for. */
+  tuning?: TuningReport | undefined;
 }
 
 /** How onnxruntime-web's WebGPU provider is set up. */

@@ -1,13 +1,41 @@
-import { createSession, Engine, Tensor, type ModelSource, type Session } from '@calotype/core';
+import {
+  createSession,
+  Engine,
+  Tensor,
+  type ModelSource,
+  type Session,
+  type TuningReport,
+} from '@calotype/core';
 import type { GraphScenario } from '../scenarios.ts';
 import type { BenchOptions, Measurement } from '../types.ts';
 import { at } from './phase.ts';
 import { distance, expectedOf, feedsOf, referenceOf, tensorsOf, type Reference } from './reference.ts';
+import { tuningOf } from './rules.ts';
 import { timed } from './timing.ts';
 import { graphStore } from './weights-file.ts';
 
 /** Largest absolute value of inputs that bring activations to the end of f16, which is at 65504. */
 const LARGEST_INPUT = 60_000;
+
+async function tune(
+  session: Session,
+  inputs: Record<string, Tensor>,
+  seconds: number | undefined,
+): Promise<TuningReport | undefined> {
+  if (seconds === undefined) return undefined;
+  at('measuring kernels');
+  return session.tune(inputs, { seconds });
+}
+
+/** What was not as it is by itself. */
+function settingsOf(tuning: TuningReport | undefined, rules: string | undefined): { settings?: string } {
+  const changed = tuning?.problems.filter(({ taken }) => taken > 0).length;
+  const parts = [
+    ...(tuning ? [`${changed} of ${tuning.measured} kernels chosen by measuring`] : []),
+    ...(rules === undefined ? [] : [rules]),
+  ];
+  return parts.length > 0 ? { settings: parts.join(', ') } : {};
+}
 
 /** Times one graph in this library's sessions. */
 export async function runGraph(scenario: GraphScenario, options: BenchOptions): Promise<Measurement> {
@@ -20,11 +48,13 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
     precision,
     ...(scenario.budget !== undefined && { memoryBudget: scenario.budget }),
   });
+  if (options.rules !== undefined) engine.tuning = tuningOf(options.rules, engine.capabilities);
   using session = await createSession(source, {
     engine,
     ...(scenario.weights && { weights: scenario.weights }),
   });
   const inputs = tensorsOf(feedsOf(session.inputs, scenario.shapes, { reference }));
+  const tuning = await tune(session, inputs, options.tune);
   at('its first run');
   const cold = performance.now();
   const outputs = await session.run(inputs);
@@ -74,7 +104,7 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   }
   return {
     row: {
-      scenario: scenario.name,
+      scenario: `${scenario.name}${tuning ? '-tuned' : ''}${options.rules === undefined ? '' : '-tried'}`,
       engine: 'calotype',
       flags,
       precision,
@@ -86,8 +116,10 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
       peakBytes,
       dispatches: steps.filter((step) => step.phase !== 'load').length,
       coldMs,
+      ...settingsOf(tuning, options.rules),
     },
     profile,
+    tuning,
   };
 }
 
