@@ -87,6 +87,12 @@ describe('operators', () => {
     });
   });
 
+  test('a node without outputs', async () => {
+    await expect(templateOf(simple([node('Neg', 'x', '')]))).rejects.toThrow(
+      "node 'Neg' (Neg) has no outputs",
+    );
+  });
+
   test('no operator set at all', async () => {
     await expect(templateOf(simple([node('Neg', 'x', 'y')], { opsets: {} }))).rejects.toThrow(
       'no operator set of ONNX',

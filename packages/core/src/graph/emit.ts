@@ -1,9 +1,10 @@
+import { ShapeError } from '../errors.ts';
 import type { Attribute } from '../onnx/model.ts';
 import type { Build, CpuTensor, OpDefinition, TensorType } from '../ops/op.ts';
 import { describe, intAttribute } from '../ops/operands.ts';
 import { lookup } from '../ops/registry.ts';
 import { type DataType, isFloat } from '../tensor/dtype.ts';
-import { type Shape, sizeOf } from '../tensor/shape.ts';
+import { equalShapes, formatShape, type Shape, sizeOf } from '../tensor/shape.ts';
 import { evaluate } from './evaluate.ts';
 import type { Node, Value } from './graph.ts';
 import { isSmall } from './values.ts';
@@ -46,13 +47,18 @@ export class Emitter {
     const definition = definitionOf(node);
     const types = definition.infer(node);
     if (types.length < node.outputs.length) {
-      throw new Error(
-        `Internal error: ${describe(node)} infers ${types.length} types for ${names.length} outputs`,
-      );
+      throw new ShapeError(describe(node), {
+        expected: `at most ${types.length} outputs`,
+        actual: String(names.length),
+      });
     }
     node.outputs.forEach((value, index) => {
       value.dtype = types[index]!.dtype;
       value.shape = types[index]!.shape;
+      if (!isShape(value.shape)) {
+        const expected = 'at most 2^31 elements along an axis, and 2^53 in all';
+        throw new ShapeError(describe(node), { expected, actual: formatShape(value.shape) });
+      }
     });
     if (!this.fold(node) && definition.expand) return this.#expand(node, definition, types);
     for (const value of node.outputs) value.name = this.uniqueName(value.name);
@@ -142,8 +148,12 @@ export class Emitter {
       return node.outputs.map((wanted, index) => {
         const result = results[index];
         const type = types[index]!;
-        if (!result || result.dtype !== type.dtype || String(result.shape) !== String(type.shape)) {
-          throw new Error(`Internal error: ${describe(node)} expands into another type than it infers`);
+        if (!result) throw new Error(`Internal error: ${describe(node)} expands into too few results`);
+        if (result.dtype !== type.dtype || !equalShapes(result.shape, type.shape)) {
+          throw new ShapeError(describe(node), {
+            expected: `operands that give ${type.dtype}${formatShape(type.shape)}`,
+            actual: `some that give ${result.dtype}${formatShape(result.shape)}`,
+          });
         }
         return result;
       });
@@ -224,4 +234,10 @@ function shapeSlice(node: Node, shape: Shape): Shape {
   const clamp = (axis: number): number =>
     Math.min(Math.max(axis < 0 ? axis + shape.length : axis, 0), shape.length);
   return shape.slice(clamp(intAttribute(node, 'start', 0)), clamp(intAttribute(node, 'end', shape.length)));
+}
+
+/** Whether a shape can be reckoned with: what a file asks for may be anything. */
+function isShape(shape: Shape): boolean {
+  const isSize = (dim: number): boolean => Number.isInteger(dim) && dim >= 0 && dim <= 2 ** 31;
+  return shape.every(isSize) && Number.isSafeInteger(sizeOf(shape));
 }

@@ -13,6 +13,7 @@ export function sortBlock(block: Block, isOuter: (name: string) => boolean, file
   };
   const producers = new Map<string, TemplateNode>();
   for (const node of block.nodes) {
+    if (node.outputs.length === 0) fail(`node '${node.name}' (${node.op}) has no outputs`);
     for (const name of node.outputs) {
       if (name === '') continue;
       if (producers.has(name) || block.weights.has(name)) fail(`'${name}' is defined twice`);

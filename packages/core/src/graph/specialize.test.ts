@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ShapeError, UnsupportedOpError } from '../errors.ts';
+import { CalotypeError, ShapeError, UnsupportedOpError } from '../errors.ts';
 import { float32, int64, type ModelSpec } from '../../test/onnx-writer.ts';
 import { node, specialized, templateOf } from '../../test/specialized.ts';
 import { NeedsInputValue } from './force.ts';
@@ -214,4 +214,40 @@ test('outputs that are inputs, constants or equal become results of their own', 
     nodes: [node('Neg', 'x', 'y'), node('Identity', 'y', 'y2')],
   }).catch((error: unknown) => error);
   expect(graph).toMatchObject({ outputs: [{ name: 'x' }, { name: 'c' }, { name: 'y' }, { name: 'y2' }] });
+});
+
+test.each<[string, ModelSpec['nodes'], number[], RegExp]>([
+  ['more outputs than there are', [node('Neg', 'x', 'y z')], [1], /at most 1 outputs, got 2/],
+  [
+    'an axis beyond counting',
+    [node('Expand', 'x numbers', 'y')],
+    [2 ** 40, 3],
+    /at most 2\^31 elements along an axis/,
+  ],
+  [
+    'more parts than elements',
+    [node('Split', 'x', 'y z', { num_outputs: { int: 2 ** 40 } })],
+    [1],
+    /at most 3 parts/,
+  ],
+  [
+    'a grid for other matrices',
+    [node('AffineGrid', 'theta numbers', 'y')],
+    [3, 1, 4, 4],
+    /matrices \[3, 2, 3\]/,
+  ],
+  ['a grid beyond memory', [node('AffineGrid', 'theta numbers', 'y')], [2, 1, 2 ** 30, 4], /makes a grid/],
+])('a file that asks for %s is refused', async (_, nodes, numbers, message) => {
+  const refused = specialized({
+    opsets: { '': 20 },
+    inputs: [
+      { name: 'x', dtype: 'float32', shape: [3] },
+      { name: 'theta', dtype: 'float32', shape: [2, 2, 3] },
+    ],
+    outputs: [{ name: 'y', dtype: 'float32' }],
+    initializers: { numbers: int64([numbers.length], numbers) },
+    nodes: nodes!,
+  });
+  await expect(refused).rejects.toThrow(CalotypeError);
+  await expect(refused).rejects.toThrow(message);
 });

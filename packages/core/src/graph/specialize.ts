@@ -156,7 +156,8 @@ export async function specialize(
   }
 
   async function specializeIf(node: TemplateNode, names: Scope): Promise<void> {
-    const condition = names.get(node.inputs[0] ?? '');
+    if (!node.inputs[0]) throw unsupported(node, 'its condition is missing');
+    const condition = names.get(node.inputs[0]);
     if (condition.origin.kind !== 'constant') await forceOperand(condition, node, 'its condition');
     if (condition.origin.kind !== 'constant') throw new Error('Internal error: condition not folded');
     const block = node.blocks.get(condition.origin.data[0] ? 'then_branch' : 'else_branch');
@@ -195,16 +196,18 @@ export async function specialize(
       know,
       refuse,
       run: (body, args) => {
-        if (body.params.length < args.length) throw refuse('its body takes less than it is given');
+        if (body.params.length !== args.length) {
+          throw refuse(`its body takes ${body.params.length} values and is given ${args.length}`);
+        }
         unrolledNodes += body.nodes.length + 1;
         if (unrolledNodes > maxUnrolledNodes)
           throw refuse(`it is more than ${maxUnrolledNodes} nodes written out`);
         return runBlock(body, names, args);
       },
     });
+    if (results.length < node.outputs.length) throw refuse(`it gives ${results.length} results`);
     node.outputs.forEach((output, i) => {
-      const result = results[i];
-      if (output !== '' && result) names.set(output, result);
+      if (output !== '') names.set(output, results[i]!);
     });
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { UnsupportedOpError } from '../errors.ts';
-import { float32, int64, type GraphSpec, type ModelSpec } from '../../test/onnx-writer.ts';
+import { float32, int64, type GraphSpec, type ModelSpec, type NodeSpec } from '../../test/onnx-writer.ts';
 import { node, specialized } from '../../test/specialized.ts';
 import { printGraph } from './print.ts';
 
@@ -77,6 +77,30 @@ describe('Scan', () => {
   test('over nothing has results of no known shape', async () => {
     await expect(specialized(scan, { start: [2], rows: [0, 2] })).rejects.toThrow(/no step is taken/);
   });
+});
+
+test.each<[string, NodeSpec, RegExp]>([
+  [
+    'a state',
+    node('Scan', 'rows', 'total sums', { num_scan_inputs: { int: 1 }, body: { graph: running } }),
+    /takes 2 values and is given 1/,
+  ],
+  [
+    'a value',
+    node('Scan', '_ rows', 'total sums', { num_scan_inputs: { int: 1 }, body: { graph: running } }),
+    /operand is missing/,
+  ],
+  [
+    'a result',
+    node('Scan', 'start rows', 'total sums more', { num_scan_inputs: { int: 1 }, body: { graph: running } }),
+    /gives 2 results/,
+  ],
+  ['its condition', node('If', '_', 'total', { then_branch: { graph: running } }), /condition is missing/],
+])('a node that lacks %s is refused', async (_, broken, message) => {
+  const outputs = [{ name: 'total', dtype: 'float32' } as const];
+  const refused = specialized({ ...scan, outputs, nodes: [broken] }, { start: [2], rows: [3, 2] });
+  await expect(refused).rejects.toThrow(UnsupportedOpError);
+  await expect(refused).rejects.toThrow(message);
 });
 
 describe('Loop', () => {

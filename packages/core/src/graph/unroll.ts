@@ -23,17 +23,18 @@ export interface Unroll {
  * @returns final states, then what the steps give, joined along an axis
  */
 export async function unrollScan(unroll: Unroll): Promise<Value[]> {
-  const { node, inputs, run, refuse } = unroll;
+  const { node, run, refuse } = unroll;
+  const inputs = present(unroll, unroll.inputs);
   const body = bodyOf(unroll);
   if (node.opset < 9) throw refuse('Scan of operator set 8 has batches');
   const scanned = inputs.slice(inputs.length - intAttributeOf(node, 'num_scan_inputs'));
   const axes = listOf(node, 'scan_input_axes', scanned.length);
   const backwards = listOf(node, 'scan_input_directions', scanned.length);
-  const sources = scanned.map((value, k) => {
-    if (!value) throw refuse('an operand is missing');
-    return { value, axis: normalizeAxis(axes[k]!, value.shape.length, node.name) };
-  });
-  let states = inputs.slice(0, inputs.length - scanned.length).map((value) => value!);
+  const sources = scanned.map((value, k) => ({
+    value,
+    axis: normalizeAxis(axes[k]!, value.shape.length, node.name),
+  }));
+  let states = inputs.slice(0, inputs.length - scanned.length);
   const steps = sources[0] ? sources[0].value.shape[sources[0].axis]! : 0;
   const rows: Value[][] = body.results.slice(states.length).map(() => []);
   for (let step = 0; step < steps; step++) {
@@ -62,7 +63,7 @@ export async function unrollLoop(unroll: Unroll): Promise<Value[]> {
   const body = bodyOf(unroll);
   const [count, condition, ...initial] = inputs;
   const limit = count ? (await know(count, 'its trip count'))[0]! : Infinity;
-  let carried = initial.map((value) => value!);
+  let carried = present(unroll, initial);
   const rows: Value[][] = body.results.slice(1 + carried.length).map(() => []);
   let goesOn = condition ? (await know(condition, 'its condition'))[0] !== 0 : true;
   for (let step = 0; step < limit && goesOn; step++) {
@@ -74,6 +75,14 @@ export async function unrollLoop(unroll: Unroll): Promise<Value[]> {
     goesOn = (await know(results[0]!, 'its condition'))[0] !== 0;
   }
   return [...carried, ...rows.map((list) => stack(unroll, list, 0))];
+}
+
+/** Operands none of which may be left out. */
+function present({ refuse }: Unroll, operands: readonly (Value | undefined)[]): Value[] {
+  return operands.map((value) => {
+    if (!value) throw refuse('an operand is missing');
+    return value;
+  });
 }
 
 function bodyOf({ node, refuse }: Unroll): Block {

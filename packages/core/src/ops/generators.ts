@@ -1,10 +1,11 @@
 import { ShapeError } from '../errors.ts';
-import { formatShape, sizeOf } from '../tensor/shape.ts';
+import type { Value } from '../graph/graph.ts';
+import { formatShape } from '../tensor/shape.ts';
 import { dtypeAttribute } from './cast.ts';
 import { Compose } from './compose.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import { describe, hasOperand, intAttribute, intsOperand, operand, scalarOperand } from './operands.ts';
-import { unsupported } from './unsupported.ts';
+import { longestList, unsupported } from './unsupported.ts';
 
 // Operators that make tensors of numbers known beforehand.
 
@@ -62,35 +63,33 @@ const affineGrid: OpDefinition = {
     const { dtype, shape } = operand(node, 0);
     const [batch, , ...spatial] = intsOperand(node, 1);
     const rank = spatial.length;
-    if (batch === undefined || shape[1] !== rank || shape[2] !== rank + 1) {
+    if (batch === undefined || shape[0] !== batch || shape[1] !== rank || shape[2] !== rank + 1) {
       throw new ShapeError(describe(node), {
-        expected: `matrices [N, ${rank}, ${rank + 1}]`,
+        expected: `matrices [${batch}, ${rank}, ${rank + 1}]`,
         actual: formatShape(shape),
       });
     }
+    if (Math.max(...spatial) > longestList)
+      throw unsupported(node, `makes a grid of ${formatShape(spatial)}`);
     return [{ dtype, shape: [batch, ...spatial, rank] }];
   },
   expand(node, build) {
     const c = new Compose(build);
     const theta = operand(node, 0);
-    const [batch, , ...spatial] = intsOperand(node, 1) as [number, number, ...number[]];
+    const [, , ...spatial] = intsOperand(node, 1);
+    const rank = spatial.length;
     const corners = intAttribute(node, 'align_corners', 0) !== 0;
     const place = (k: number, size: number): number =>
       corners ? (size > 1 ? (2 * k) / (size - 1) - 1 : 0) : (2 * k + 1) / size - 1;
-    const points: number[] = [];
-    for (let i = 0; i < sizeOf(spatial); i++) {
-      let rest = i;
-      // The last axis is x, the first coordinate.
-      for (const size of spatial.toReversed()) {
-        points.push(place(rest % size, size));
-        rest = Math.floor(rest / size);
-      }
-      points.push(1);
-    }
-    const rank = spatial.length;
-    const base = build.constant(points, [1, sizeOf(spatial), rank + 1], theta.dtype);
-    const grid = c.op('MatMul', [base, c.transpose(theta, [0, 2, 1])]);
-    return [c.reshape(grid, [batch, ...spatial, rank])];
+    const column = (k: number): Value =>
+      c.reshape(c.slice(theta, 2, k, k + 1), [theta.shape[0]!, ...spatial.map(() => 1), rank]);
+    // The last axis is x, the first coordinate.
+    const moved = spatial.map((size, axis) => {
+      const along = spatial.map((_, other) => (other === axis ? size : 1));
+      const places = Array.from({ length: size }, (_, k) => place(k, size));
+      return c.mul(build.constant(places, [1, ...along, 1], theta.dtype), column(rank - 1 - axis));
+    });
+    return [moved.reduce((sum, part) => c.add(sum, part), column(rank))];
   },
 };
 

@@ -6,7 +6,7 @@ import { attributesOf, convolutionAttributes } from './contrib-linear.ts';
 import { convOps } from './conv.ts';
 import { matmulOps } from './matmul.ts';
 import type { OpDefinition, OpTable } from './op.ts';
-import { hasOperand, operand } from './operands.ts';
+import { hasOperand, operand, operands } from './operands.ts';
 import { quantize } from './quantize-linear.ts';
 
 /**
@@ -105,7 +105,7 @@ const qLinearMatMul: OpDefinition = {
   infer: (node) => [{ dtype: operand(node, 7).dtype, shape: productShape(node, 0, 3) }],
   expand(node, build) {
     const c = new Compose(build);
-    const [a, aScale, aZero, b, bScale, bZero, yScale, yZero] = node.inputs as Value[];
+    const [a, aScale, aZero, b, bScale, bZero, yScale, yZero] = operands(node, 8);
     const product = c.cast(integerProduct(c, a!, b!, aZero, bZero), 'float32');
     const scale = c.mul(sideScale(c, aScale!, 'rows'), sideScale(c, bScale!, 'columns'));
     const y = c.mul(product, scale);
@@ -123,7 +123,7 @@ const qLinearConv: OpDefinition = {
   infer: (node) => [{ dtype: operand(node, 7).dtype, shape: convolvedShape(node, 0, 3) }],
   expand(node, build) {
     const c = new Compose(build);
-    const [x, xScale, xZero, w, wScale, wZero, yScale, yZero] = node.inputs as Value[];
+    const [x, xScale, xZero, w, wScale, wZero, yScale, yZero] = operands(node, 8);
     const product = c.cast(integerConvolution(c, node, x!, w!, xZero, wZero), 'float32');
     const perChannel = (value: Value): Value => {
       const shape = byOutput(value, product.shape.length - 1);
@@ -146,14 +146,18 @@ function scaledProduct(c: Compose, operands: readonly (Value | undefined)[], dty
 
 const matMulIntegerToFloat: OpDefinition = {
   infer: (node) => [{ dtype: operand(node, 2).dtype, shape: productShape(node, 0, 1) }],
-  expand: (node, build) => [scaledProduct(new Compose(build), node.inputs, operand(node, 2).dtype)],
+  expand(node, build) {
+    const given = [...operands(node, 4), ...node.inputs.slice(4)];
+    return [scaledProduct(new Compose(build), given, operand(node, 2).dtype)];
+  },
 };
 
 const dynamicQuantizeMatMul: OpDefinition = {
   infer: (node) => [{ dtype: operand(node, 0).dtype, shape: productShape(node, 0, 1) }],
   expand(node, build) {
     const c = new Compose(build);
-    const [x, b, bScale, bZero, bias] = node.inputs as [Value, Value, Value, Value?, Value?];
+    const [x, b, bScale] = operands(node, 3) as [Value, Value, Value];
+    const [bZero, bias] = node.inputs.slice(3);
     const [a, aScale, aZero] = build.node('DynamicQuantizeLinear', [x], {}, { outputs: 3 });
     return [scaledProduct(c, [a, b, aScale, bScale, aZero, bZero, bias], x.dtype)];
   },

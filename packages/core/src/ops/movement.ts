@@ -77,6 +77,8 @@ const split = viewing((node, x) => {
   const axis = normalizeAxis(intAttribute(node, 'axis', 0), x.shape.length, describe(node));
   const dim = x.shape[axis]!;
   const count = intAttribute(node, 'num_outputs') ?? node.outputs.length;
+  const most = Math.max(dim, node.outputs.length);
+  check(count > 0 && count <= most, node, `at most ${most} parts`, [count]);
   const chunk = Math.ceil(dim / count);
   const sizes =
     intsOperandOrAttribute(node, 1, 'split') ??

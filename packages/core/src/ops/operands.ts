@@ -39,6 +39,11 @@ export function operand(node: Node, index: number): Value {
   return value;
 }
 
+/** The first `count` operands. Throws where one is absent. */
+export function operands(node: Node, count: number): Value[] {
+  return Array.from({ length: count }, (_, index) => operand(node, index));
+}
+
 /** Whether there is an operand at `index`. */
 export function hasOperand(node: Node, index: number): boolean {
   return node.inputs[index] !== undefined;

@@ -14,6 +14,7 @@ import type { TensorView } from '../plan/plan.ts';
 import { rowMajor, type Order } from '../plan/view.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { normalizeAxis } from '../tensor/shape.ts';
+import { longestList } from './unsupported.ts';
 import type { OpDefinition, OpTable } from './op.ts';
 import {
   describe,
@@ -137,12 +138,14 @@ const nearestModes: readonly string[] = [
   'round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil',
 ] satisfies NearestMode[]; // prettier-ignore
 
-function refusal(node: Node, { mode, coordinates, nearest }: Settings): string | undefined {
+function refusal(node: Node, { mode, coordinates, nearest, sizes }: Settings): string | undefined {
   if (!['nearest', 'linear', 'cubic'].includes(mode)) return `mode '${mode}' is not known`;
   if (!coordinateModes.includes(coordinates)) return `coordinate mode '${coordinates}' is not known`;
   if (!nearestModes.includes(nearest)) return `nearest mode '${nearest}' is not known`;
   const { dtype } = operand(node, 0);
   if (mode !== 'nearest' && !isFloat(dtype)) return `${mode} interpolation of ${dtype} is not implemented`;
+  const longest = Math.max(...sizes);
+  if (longest > longestList) return `an axis of ${longest} elements is too long`;
   return dtype === 'string' ? 'strings are not on the GPU' : undefined;
 }
 

@@ -25,6 +25,11 @@ describe('tapsOf', () => {
     expect(repetition(tapsOf({ ...base, coordinates: 'asymmetric', nearest: 'ceil' }), 3)).toBeUndefined();
   });
 
+  test('of a long axis', () => {
+    const { indices } = tapsOf({ ...base, from: 1, to: 200_000, scale: 200_000 });
+    expect(indices).toHaveLength(200_000);
+  });
+
   test('interpolates between two neighbours and repeats the edge', () => {
     const { taps, indices, weights } = tapsOf({ ...base, mode: 'linear' });
     expect(taps).toBe(2);

@@ -38,20 +38,18 @@ export interface Taps {
 
 /** Computes in double precision what each element of the result is made of. */
 export function tapsOf(axis: AxisResize): Taps {
-  const rows = Array.from({ length: axis.to }, (_, x) => {
-    const at = originalCoordinate(axis, x);
-    const outside = axis.coordinates === 'tf_crop_and_resize' && (at < 0 || at > axis.from - 1);
-    return outside ? undefined : windowAt(axis, at);
-  });
-  const taps = Math.max(1, ...rows.map((row) => row?.weights.length ?? 0));
+  const taps = axis.mode === 'nearest' ? 1 : 2 * windowReach(axis) + 2;
   const indices = new Int32Array(axis.to * taps);
   const weights = new Float32Array(axis.to * taps);
-  rows.forEach((row, x) => {
+  for (let x = 0; x < axis.to; x++) {
+    const at = originalCoordinate(axis, x);
+    const outside = axis.coordinates === 'tf_crop_and_resize' && (at < 0 || at > axis.from - 1);
+    const window = outside ? undefined : windowAt(axis, at);
     for (let k = 0; k < taps; k++) {
-      indices[x * taps + k] = row ? Math.min(Math.max(row.first + k, 0), axis.from - 1) : -1;
-      weights[x * taps + k] = row?.weights[k] ?? 0;
+      indices[x * taps + k] = window ? Math.min(Math.max(window.first + k, 0), axis.from - 1) : -1;
+      weights[x * taps + k] = window?.weights[k] ?? 0;
     }
-  });
+  }
   return { taps, indices, weights: axis.mode === 'nearest' ? undefined : weights };
 }
 
@@ -84,15 +82,25 @@ interface Window {
   weights: number[];
 }
 
+/** How much narrower the kernel is than the window that it is seen through. */
+function stretchOf({ antialias, scale }: AxisResize): number {
+  return antialias ? Math.min(scale, 1) : 1;
+}
+
+/** Elements that a window reaches over before the two in its middle, and as many after. */
+function windowReach(axis: AxisResize): number {
+  const reach = axis.mode === 'linear' ? 1 : 2;
+  return -Math.floor(-reach / stretchOf(axis)) - 1;
+}
+
 function windowAt(axis: AxisResize, at: number): Window {
   const floor = Math.floor(at);
   if (axis.mode === 'nearest') return { first: nearestIndex(axis.nearest, at, floor), weights: [1] };
   // A whole coordinate counts as the right end of the interval before it, so that the ratio is in (0, 1].
   const ratio = at === floor ? 1 : at - floor;
   const left = at === floor ? floor - 1 : floor;
-  const stretch = axis.antialias ? Math.min(axis.scale, 1) : 1;
-  const reach = axis.mode === 'linear' ? 1 : 2;
-  const before = -Math.floor(-reach / stretch) - 1;
+  const stretch = stretchOf(axis);
+  const before = windowReach(axis);
   const first = left - before;
   const kernel = axis.mode === 'linear' ? triangle : (x: number) => cubic(x, axis.cubicCoefficient);
   const weights = Array.from({ length: 2 * before + 2 }, (_, k) => kernel(stretch * (k - before - ratio)));
