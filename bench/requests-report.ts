@@ -58,7 +58,7 @@ const quantities: readonly {
     print: (value) => value.toFixed(1),
   },
   {
-    label: 'latency in ms: p50, with a line up to p95',
+    label: 'latency in ms: p50 (bar, number) and p95 (line)',
     of: ({ latencyP50Ms }) => latencyP50Ms,
     upTo: ({ latencyP95Ms }) => latencyP95Ms,
     print: (value) => value.toFixed(0),

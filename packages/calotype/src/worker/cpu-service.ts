@@ -79,15 +79,12 @@ const REPORT_MS = 100;
 
 /** The jobs, for one thread to do. */
 export function cpuService(): CpuService {
-  const stores = new Map<string, PromiseWithResolvers<OpenedStore>>();
+  const stores = new Map<string, Slot>();
   const tokenizers = new Map<string, PromptTokenizer>();
   // After a crash of the thread before, reads may come before the files are opened again.
-  const slotOf = (id: string): PromiseWithResolvers<OpenedStore> => {
+  const slotOf = (id: string): Slot => {
     let slot = stores.get(id);
-    if (!slot) {
-      stores.set(id, (slot = Promise.withResolvers()));
-      slot.promise.catch(() => {});
-    }
+    if (!slot) stores.set(id, (slot = newSlot()));
     return slot;
   };
   const sourceOf = async ({ id, path }: FileAddress): Promise<ByteSource> =>
@@ -169,6 +166,21 @@ export function cpuService(): CpuService {
       return canvas.convertToBlob({ type: 'image/png' });
     },
   };
+}
+
+/** The files of a model, once they are opened. */
+interface Slot {
+  promise: Promise<OpenedStore>;
+  resolve: (store: OpenedStore) => void;
+  reject: (error: unknown) => void;
+}
+
+function newSlot(): Slot {
+  let settle: Pick<Slot, 'resolve' | 'reject'> | undefined;
+  const promise = new Promise<OpenedStore>((resolve, reject) => (settle = { resolve, reject }));
+  // Whoever reads hears of it.
+  promise.catch(() => {});
+  return { promise, ...settle! };
 }
 
 /** A store whose sources lose their methods when they are sent, and nothing else. */
