@@ -75,6 +75,7 @@ test.each(['encode', 'denoise', 'decode'] as const)(
       await reached;
       await new Promise((resolve) => setTimeout(resolve, 10 + 15 * i));
       ahead.push(engine.pacer.aheadMs);
+      if (stage === 'denoise') expect(served.scheduler.stats.heldBytes).toBeGreaterThan(2 * 4 * 32 * 32 * 4);
       const reason = new DOMException('enough', 'AbortError');
       const aborted = performance.now();
       controller.abort(reason);

@@ -154,6 +154,11 @@ export class DenoiseJob {
     return sizeOf(this.shape);
   }
 
+  /** Bytes of GPU memory that the job itself holds, what it was given not counted. */
+  get bytes(): number {
+    return this.#owned.reduce((sum, { size }) => sum + size, 0);
+  }
+
   /** The noise level's timestep that the next step starts from, as the sampler counts them. */
   get timestep(): number {
     return this.plan.steps[Math.min(this.#stepIndex, this.steps - 1)]!.timestep;

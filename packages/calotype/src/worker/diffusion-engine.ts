@@ -20,7 +20,7 @@ import type { ClientProgress, EngineStats, ModelInfo, PipelineService } from './
 
 export interface DiffusionEngineOptions extends Pick<
   SchedulerOptions,
-  'limit' | 'limitPerClient' | 'maxActive' | 'maxBatch' | 'checkpointMs'
+  'limit' | 'limitPerClient' | 'maxActive' | 'maxBatch' | 'memoryBudget' | 'checkpointMs'
 > {
   /** Makes the engine that models run on, at first and after every loss of the device. */
   createEngine?: () => Promise<Engine>;

@@ -225,6 +225,7 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
   place: 'gpu',
   capacity: MOST_DENOISING,
   maxBatch: () => MOST_DENOISING,
+  bytes: ({ generation }) => generation.job.bytes,
   start: (flow, context) => new DenoisingStep(flow, context),
   async step(jobs, { signal }) {
     const [{ flow }] = jobs as [DenoisingStep];
@@ -240,6 +241,7 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
 const decoding: Stage<Flow, Decoded, Decoding> = {
   name: 'decode',
   place: 'gpu',
+  bytes: ({ generation }) => generation.job.bytes,
   // Some of them wait for their pixels, and for the news of them.
   capacity: 4,
   start: (flow, context) => new Decoding(flow, context),
