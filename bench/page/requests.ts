@@ -1,6 +1,6 @@
 import { Engine, NumericError, type Precision } from '@calotype/core';
 import { BUSY_TRACK, gpuIdleShare, type JobContext } from '@calotype/scheduler';
-import { DiffusionEngine, type ClientProgress, type HoldEvent, type ModelSpec } from 'calotype';
+import { cpuWorker, DiffusionEngine, type ClientProgress, type HoldEvent, type ModelSpec } from 'calotype';
 import type { ControlScenario, Mode, RequestsRow, RequestsScenario } from '../requests-types.ts';
 import type { BenchOptions, Measurement } from '../types.ts';
 import { fullSizeFolder } from './full-size-folder.ts';
@@ -29,6 +29,7 @@ const warm = new Set<string>();
 /** The one engine of this page. */
 function sharedEngine(): DiffusionEngine {
   engine ??= new DiffusionEngine({
+    cpuLink: cpuWorker,
     createEngine: async () => {
       const created = await Engine.create();
       device = created.device;

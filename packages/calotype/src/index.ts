@@ -61,6 +61,7 @@ export {
   type Sharing,
 } from './worker/client.ts';
 export type { ClientLoraOptions, ClientLoraSource } from './worker/client-loras.ts';
+export { cpuWorker } from './worker/cpu-link.ts';
 export { DiffusionEngine, type DiffusionEngineOptions } from './worker/diffusion-engine.ts';
 export { GenerationHandle } from './worker/generation-handle.ts';
 export type {

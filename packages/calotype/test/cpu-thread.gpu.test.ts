@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { WorkerLink } from '@calotype/scheduler';
-import { DiffusionEngine, type GenerateResult, type ModelSpec } from '../src/index.ts';
+import { cpuWorker, DiffusionEngine, type GenerateResult, type ModelSpec } from '../src/index.ts';
 import type { GenerateInput } from '../src/worker/messages.ts';
 
 const model: ModelSpec = {
@@ -46,13 +46,13 @@ async function generate(
 }
 
 function stripes(): ImageData {
-  const image = new ImageData(72, 80);
+  const image = new ImageData(68, 84);
   image.data.forEach((_, i) => (image.data[i] = i % 4 === 3 ? 255 : (i * 7) % 256));
   return image;
 }
 
 test('prompts, pictures and files are the work of another thread; without one it is done here, and said', async () => {
-  const elsewhere = newEngine();
+  const elsewhere = newEngine({ cpuLink: cpuWorker });
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
   const here = newEngine({
     cpuLink: () => {
@@ -82,7 +82,7 @@ test('prompts, pictures and files are the work of another thread; without one it
   expect(warned).toHaveBeenCalledTimes(1);
   expect(warned.mock.calls[0]![0]).toContain('worker-src forbids it');
   warned.mockRestore();
-  expect([made.images[0]!.width, made.images[0]!.height]).toEqual([72, 80]);
+  expect([made.images[0]!.width, made.images[0]!.height]).toEqual([64, 80]);
   expect(made.images[0]!.data).toEqual(same.images[0]!.data);
 });
 
@@ -91,8 +91,9 @@ test('what a thread throws arrives as its own class, and a thread that ends is r
   const engine = newEngine({
     cpuLink: () =>
       new WorkerLink(() => {
-        const worker = new Worker(new URL('../src/worker/cpu-worker.ts', import.meta.url), {
+        const worker = new Worker(new URL('../src/worker/gpu-worker.ts', import.meta.url), {
           type: 'module',
+          name: 'calotype-cpu',
         });
         workers.push(worker);
         return worker;

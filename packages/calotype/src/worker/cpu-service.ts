@@ -12,6 +12,9 @@ import { openImage } from '../stages/image-input.ts';
 import { PromptTokenizer } from '../tokenizer/index.ts';
 import type { WireSource } from './messages.ts';
 
+/** Name of a worker that does these jobs. */
+export const CPU_THREAD = 'calotype-cpu';
+
 /** A picture as it can be sent between threads. */
 export type WireImage = Blob | ImageBitmap | ImageData;
 

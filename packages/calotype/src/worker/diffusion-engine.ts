@@ -6,13 +6,14 @@ import {
   Scheduler,
   Trace,
   WorkerCrashedError,
+  WorkerLink,
   type Checkpoint,
   type RequestEvent,
   type SchedulerOptions,
 } from '@calotype/scheduler';
 import { samplerNamesFor } from '../samplers/index.ts';
 import { generationChain, type GenerationEvent } from './generation-stages.ts';
-import { cpuWorker } from './cpu-link.ts';
+import { CPU_THREAD } from './cpu-service.ts';
 import { CpuThread, type CpuLink } from './cpu-thread.ts';
 import { LentWorkers } from './lent-workers.ts';
 import { LoadedModels } from './loaded-models.ts';
@@ -25,8 +26,8 @@ export interface DiffusionEngineOptions extends Pick<
   /** Makes the engine that models run on, at first and after every loss of the device. */
   createEngine?: () => Promise<Engine>;
   /**
-   * How thread for files, prompts and pictures are reached. Default: workers that this thread starts, or where it may start none,
-   * those that a page starts for it.
+   * How the thread for files, prompts and pictures is reached. Default: a worker that this worker starts, or where it may start
+   * none, one that a page starts for it. An engine in a page has none unless it is given `cpuWorker`.
    */
   cpuLink?: CpuLink;
 }
@@ -52,8 +53,8 @@ export class DiffusionEngine {
 
   constructor(options: DiffusionEngineOptions = {}) {
     const { createEngine = () => Engine.create(), cpuLink, ...limits } = options;
-    const canStart = typeof Worker !== 'undefined';
-    this.#thread = new CpuThread(cpuLink ?? (canStart ? cpuWorker : this.#lent.link));
+    const ownLink = typeof Worker === 'undefined' ? this.#lent.link : sameScript;
+    this.#thread = new CpuThread(cpuLink ?? ownLink);
     this.#thread.trace = () => this.scheduler.trace;
     this.#chain = generationChain(this.#thread);
     this.#models = new LoadedModels(createEngine, this.#thread, (error) => this.scheduler.lose(error));
@@ -247,6 +248,12 @@ export class DiffusionEngine {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** A worker of this worker's own script, which is `gpu-worker`. */
+function sameScript(): WorkerLink {
+  if (typeof document !== 'undefined') throw new Error('The engine is in a page, and has no cpuLink.');
+  return new WorkerLink(() => new Worker(location.href, { type: 'module', name: CPU_THREAD }));
 }
 
 /** What the scheduler tells, in the words of a pipeline's own progress. */
