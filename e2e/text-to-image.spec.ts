@@ -114,6 +114,8 @@ test('several requests share the engine, in an order that can be changed', async
   await expect(demo.queue.getByText('Nothing under way')).toBeVisible({ timeout: 60_000 });
   await expect(demo.queue.getByRole('listitem').filter({ hasText: 'second' })).toContainText('Stopped');
   await expect(demo.trouble).toHaveCount(0);
+  // Programs for shared steps were made meanwhile, which is no loading of the model.
+  await expect(page.getByRole('button', { name: /^Model:.*ready/ })).toBeVisible();
   expect(await accessibilityFaults(page)).toEqual([]);
 
   await expect(demo.timeline.getByRole('img').first()).toHaveAccessibleName(

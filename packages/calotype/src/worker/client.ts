@@ -123,6 +123,7 @@ export class TextToImageClient {
     };
     const client = new Client<PipelineService>(linkFor(options));
     const lent: WorkerLink[] = [];
+    let isLoaded = false;
     // Until the model is there; from then on it is held as long as the client lives.
     const loading = new AbortController();
     const abort = (): void => loading.abort(signal!.reason);
@@ -137,9 +138,13 @@ export class TextToImageClient {
             resumable: true,
             signal: loading.signal,
             onEvent: (event) => {
-              if (event.type === 'ready') resolve(event.info);
-              else if (event.type === 'lend') void lendWorker(client, lent, event.id);
-              else onProgress?.(event.progress);
+              if (event.type === 'lend') void lendWorker(client, lent, event.id);
+              else if (event.type === 'ready') {
+                isLoaded = true;
+                resolve(event.info);
+              }
+              // Other sizes and batches are made ready later, without anybody waiting for a model.
+              else if (!isLoaded) onProgress?.(event.progress);
             },
           },
         );
