@@ -12,6 +12,7 @@ import { makeFullSizeFolder } from './made-folder.ts';
 import { profileTable } from './profile-table.ts';
 import { describe, rowsTable } from './report.ts';
 import { describeRequests, requestsTable } from './requests-report.ts';
+import type { RequestsRow } from './requests-types.ts';
 import { Results, type Machine } from './results.ts';
 import { tuningTable } from './tuning-table.ts';
 import { engines, type BenchPage, type EngineName, type Row } from './types.ts';
@@ -25,7 +26,8 @@ const usage = `usage: npm run bench -- [options]
   --list             names of all scenarios, measuring nothing
   --append           go on with the latest.json that is there; a row takes the place of an older one of the same
                      scenario, engine and flags
-  --add FILE         add the rows of a peer (bench/peers/pytorch.py --out FILE), measuring nothing
+  --add FILE         add the rows of a peer (bench/peers/pytorch.py --out FILE), or of a latest.json that was made
+                     elsewhere, measuring nothing
   --precision P      f32|f16|packed-f16 (f16 where the adapter has it, else packed-f16)
   --runs N           measured runs of each (15)
   --seconds N        requests: time for each number of them (3)
@@ -317,7 +319,10 @@ function named(name: string): (job: Job) => boolean {
 }
 
 async function addPeer(file: string, results: Results): Promise<number> {
-  const { rows } = JSON.parse(await readFile(file, 'utf8')) as { rows: Row[] };
+  const { rows, requests = [] } = JSON.parse(await readFile(file, 'utf8')) as {
+    rows: (Row & { made?: string })[];
+    requests?: RequestsRow[];
+  };
   const known: readonly string[] = engines satisfies readonly EngineName[];
   const strange = rows.filter(({ engine, scenario }) => !known.includes(engine) || !scenario);
   if (strange.length > 0) {
@@ -325,7 +330,8 @@ async function addPeer(file: string, results: Results): Promise<number> {
     return 2;
   }
   const made = new Date().toISOString();
-  await results.add(...rows.map((row) => ({ ...row, made })));
+  await results.add(...rows.map((row) => ({ ...row, made: row.made ?? made })));
+  for (const row of requests) await results.addRequests(row);
   console.log(rowsTable(results.report.rows));
   return 0;
 }
