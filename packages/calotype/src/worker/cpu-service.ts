@@ -24,7 +24,7 @@ interface FileAddress {
   path: string;
 }
 
-/** The jobs of the threads beside the GPU's: what takes a processor, and needs no GPU. */
+/** The jobs of the thread beside the GPU's: what takes a processor, and needs no GPU. */
 // A type, not an interface: only those fit the index signature of `Service`.
 export type CpuService = {
   /** Answers, so that it is known whether there is such a thread. */

@@ -96,8 +96,8 @@ interface Decoded {
 }
 
 /**
- * A picture's way: the model is loaded, prompt and pictures are made ready by other thread, the prompt is encoded, latents
- * denoised and decoded, the image encoded, by another thread again.
+ * A picture's way: the model is loaded, prompt and pictures are made ready by the other thread, the prompt is encoded, latents
+ * denoised and decoded, the image encoded, by the other thread again.
  */
 export function generationChain(thread: CpuThread): Chain<GenerationRequest, Result> {
   return chain(loading)
@@ -136,7 +136,7 @@ function preparing(thread: CpuThread): Stage<Ready, Ready> {
   });
 }
 
-/** Names by which other thread know tokenizers. */
+/** Names by which the other thread knows tokenizers. */
 const tokenizerNames = new WeakMap<PromptTokenizer, string>();
 
 async function tokenize(
@@ -145,6 +145,8 @@ async function tokenize(
   options: SentOptions<OutputType>,
   signal: AbortSignal,
 ): Promise<void> {
+  // Here it is done where the ids are needed.
+  if (!(await thread.isElsewhere())) return;
   const texts = textsOf(options, model.family.template?.bind(model.family));
   const ask = async (tokenizer: PromptTokenizer): Promise<void> => {
     let id = tokenizerNames.get(tokenizer);

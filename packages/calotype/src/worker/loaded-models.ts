@@ -23,7 +23,7 @@ export class LoadedModels {
   #namesMade = 0;
 
   /**
-   * @param thread read the models' files
+   * @param thread reads the models' files
    * @param onLoss called when the device is lost
    */
   constructor(createEngine: () => Promise<Engine>, thread: CpuThread, onLoss: (error: Error) => void) {
