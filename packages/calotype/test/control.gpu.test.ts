@@ -56,16 +56,16 @@ test.each(['encode', 'denoise', 'decode'] as const)(
   'an abort in the stage %s leaves little of the GPU to wait for, and nothing held',
   async (stage) => {
     // A step of this size takes many times what may lie ahead of the GPU.
-    const large = { width: 256, height: 256, numInferenceSteps: stage === 'decode' ? 1 : 4 };
+    const size = { width: 128, height: 128, guidanceScale: 1 };
+    const large = { ...size, numInferenceSteps: stage === 'decode' ? 1 : 4 };
     // What dispatches take is learned.
-    await generate(large);
     await generate(large);
     const { queue } = engine.device;
     await queue.onSubmittedWorkDone();
     const { gpuBuffers } = await served.stats();
     const left: number[] = [];
     const ahead: number[] = [];
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 3; i++) {
       const controller = new AbortController();
       let begun = (): void => {};
       const reached = new Promise<void>((resolve) => (begun = resolve));
@@ -73,9 +73,9 @@ test.each(['encode', 'denoise', 'decode'] as const)(
         if (progress.stage === stage) begun();
       });
       await reached;
-      await new Promise((resolve) => setTimeout(resolve, 10 + 15 * i));
+      await new Promise((resolve) => setTimeout(resolve, 10 + 25 * i));
       ahead.push(engine.pacer.aheadMs);
-      if (stage === 'denoise') expect(served.scheduler.stats.heldBytes).toBeGreaterThan(2 * 4 * 32 * 32 * 4);
+      if (stage === 'denoise') expect(served.scheduler.stats.heldBytes).toBeGreaterThan(2 * 4 * 16 * 16 * 4);
       const reason = new DOMException('enough', 'AbortError');
       const aborted = performance.now();
       controller.abort(reason);
@@ -87,7 +87,7 @@ test.each(['encode', 'denoise', 'decode'] as const)(
     }
     // 30 ms and the command buffer that went beyond them.
     expect(Math.max(...ahead)).toBeLessThan(50);
-    expect(left.toSorted((a, b) => a - b)[2]!, `${left.map(Math.round).join()} ms`).toBeLessThan(50);
+    expect(left.toSorted((a, b) => a - b)[1]!, `${left.map(Math.round).join()} ms`).toBeLessThan(50);
     await expect.poll(() => served.scheduler.stats).toEqual(idle);
     expect((await served.stats()).gpuBuffers).toBe(gpuBuffers);
   },

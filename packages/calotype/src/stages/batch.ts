@@ -95,33 +95,23 @@ export class Batch {
 
   /** Where the rows of a conditioning input lie: unguided steps leave out those without the prompt. */
   #rowsOf(name: string): RowRange[] {
-    const ranges = this.segments.map(({ job, rows }) => {
+    return this.segments.map(({ job, rows }) => {
       const tensor = job.conditioning.rows[name]!;
       return { tensor, first: tensor.shape[0]! - rows, count: rows };
     });
-    return this.#filled(ranges);
-  }
-
-  /** With the last row again for every row that fills the batch up. */
-  #filled(ranges: readonly RowRange[]): RowRange[] {
-    const { tensor, first, count } = ranges.at(-1)!;
-    const missing = this.rows - ranges.reduce((sum, range) => sum + range.count, 0);
-    const last = first + count - 1;
-    return [...ranges, ...Array.from({ length: missing }, () => ({ tensor, first: last, count: 1 }))];
   }
 
   #controlImages(): RowRange[] {
-    const ranges = this.segments.flatMap(({ job, rows }) => {
+    return this.segments.flatMap(({ job, rows }) => {
       const { image } = job.control!;
       const count = image.shape[0]!;
       return Array.from({ length: rows }, (_, row) => ({ tensor: image, first: row % count, count: 1 }));
     });
-    return this.#filled(ranges);
   }
 }
 
 /**
- * Rows without a job of their own, so that there are programs for 1, 2, 4, … jobs only: what each costs to make and holds is more
+ * Rows without a job of their own, which repeat the last one, so that there are programs for 1, 2, 4, … jobs only: what each costs to make and holds is more
  * than a few rows too many.
  */
 function fillingRows(graph: RowGraph, segments: readonly Segment[]): number {
