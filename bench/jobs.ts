@@ -2,7 +2,7 @@ import type { Page } from '@calotype/dev/playwright';
 import type { FlagSet } from '@calotype/dev/chromium';
 import { correctnessCases, speedCases, type KernelCase } from './kernels/cases.ts';
 import type { KernelRow } from './kernels/types.ts';
-import { controlScenarios, requestsScenarios, type RequestsRow } from './requests-types.ts';
+import { requestsScenarios, type RequestsRow } from './requests-types.ts';
 import {
   coldStarts,
   graphScenarios,
@@ -90,26 +90,13 @@ export function jobsFor(flags: FlagSet): Job[] {
       limitSeconds: 120,
       async run({ page, options }) {
         const opened = await page('requests');
-        const requests = await opened.evaluate(([item, o]) => calotypeBench.runRequests(item, o), [
-          scenario,
-          options,
-        ] as const);
+        if ('what' in scenario) {
+          const wanted = [scenario, options] as const;
+          return only(await opened.evaluate(([item, o]) => calotypeBench.runControl(item, o), wanted));
+        }
+        const wanted = [scenario, options] as const;
+        const requests = await opened.evaluate(([item, o]) => calotypeBench.runRequests(item, o), wanted);
         return { requests };
-      },
-    })),
-    ...controlScenarios(flags).map((scenario): Job => ({
-      scenario: scenario.name,
-      engine: 'calotype',
-      group: 'requests',
-      limitSeconds: 120,
-      async run({ page, options }) {
-        const opened = await page('requests');
-        return only(
-          await opened.evaluate(([item, o]) => calotypeBench.runControl(item, o), [
-            scenario,
-            options,
-          ] as const),
-        );
       },
     })),
   ];

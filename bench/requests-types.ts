@@ -68,18 +68,21 @@ function loads(flags: FlagSet): Load[] {
   ];
 }
 
-/** What `npm run bench -- --only requests` measures, load by load. */
-export function requestsScenarios(flags: FlagSet): RequestsScenario[] {
-  return loads(flags).flatMap(({ suffix, ...rest }) =>
-    modes.flatMap((mode) =>
-      counts.map((requests) => ({ ...rest, mode, requests, name: `requests-${requests}-${mode}${suffix}` })),
+/** What `npm run bench -- --only requests` measures, load by load: a row each, or what control costs. */
+export function requestsScenarios(flags: FlagSet): (RequestsScenario | ControlScenario)[] {
+  return loads(flags).flatMap(({ suffix, ...rest }) => [
+    ...modes.flatMap((mode) =>
+      counts.map((requests): RequestsScenario => ({
+        ...rest,
+        mode,
+        requests,
+        name: `requests-${requests}-${mode}${suffix}`,
+      })),
     ),
-  );
-}
-
-/** What it measures beside those. */
-export function controlScenarios(flags: FlagSet): ControlScenario[] {
-  return loads(flags).flatMap(({ suffix, ...rest }) =>
-    (['aborts', 'previews'] as const).map((what) => ({ ...rest, what, name: `requests-${what}${suffix}` })),
-  );
+    ...(['aborts', 'previews'] as const).map((what): ControlScenario => ({
+      ...rest,
+      what,
+      name: `requests-${what}${suffix}`,
+    })),
+  ]);
 }
