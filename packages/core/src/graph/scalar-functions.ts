@@ -92,6 +92,19 @@ const ERF = `fn erf(x: vec4f) -> vec4f {
   return sign(x) * (1.0 - poly * exp(-z * z));
 }`;
 
+// WGSL allows division 2.5 units in the last place. Halves of 12 bits multiply without rounding, so what is left of the
+// dividend is exact, and adding its quotient rounds once. Where parts vanish below the smallest floats, what is left is
+// no small part of the dividend any more, and the plain quotient stays.
+const QUOTIENT = `fn quotient(a: vec4f, b: vec4f) -> vec4f {
+  let q = a / b;
+  let q_high = bitcast<vec4f>(bitcast<vec4u>(q) & vec4u(0xfffff000u));
+  let b_high = bitcast<vec4f>(bitcast<vec4u>(b) & vec4u(0xfffff000u));
+  let q_low = q - q_high;
+  let b_low = b - b_high;
+  let rest = (((a - q_high * b_high) - q_high * b_low) - q_low * b_high) - q_low * b_low;
+  return select(q, q + rest / b, abs(rest) <= abs(a) * 1e-6);
+}`;
+
 /** WGSL for powers of integers by squaring, modulo 2^32. */
 function integerPower(type: ScalarType): string {
   const vec = `vec4<${type}>`;
@@ -137,6 +150,12 @@ export const scalarFunctions: Readonly<Record<string, ScalarFunction>> = {
   sub: infix('-', (a, b) => a - b),
   mul: infix('*', (a, b) => a * b),
   div: infix('/', (a, b) => a / b),
+  /** The float nearest to a / b, as IEEE 754 has it: for what is rounded to whole numbers next. */
+  quotient: {
+    js: (a, b) => Math.fround(a / b),
+    wgsl: ([a, b]) => `quotient(${a}, ${b})`,
+    helpers: QUOTIENT,
+  },
   /** Integer division, truncating. WGSL leaves division by zero defined (the dividend). */
   idiv: infix('/', (a, b) => (b === 0 ? a : Math.trunc(a / b))),
   /** Remainder with the sign of the dividend (C's fmod and %). */

@@ -134,12 +134,22 @@ const quantizeOp: OpDefinition = {
     const dtype = dtypeAttribute(node, 'to')!;
     const [low, high] = ranges[dtype]!;
     const [x, scale] = [convertTo(operandExpr(node, 0), 'f32'), operandExpr(node, 1)];
-    const rounded = call('round', [call('div', [x, scale])]);
+    const rounded = call('round', [call('quotient', [x, scale])]);
     const moved = hasOperand(node, 2)
       ? call('add', [rounded, convertTo(operandExpr(node, 2), 'f32')])
       : rounded;
     return castTo(call('min', [call('max', [moved, constant(low)]), constant(high)]), dtype);
   },
+};
+
+/** The exactly rounded a / b: a scale that is off by its last bit gives other levels. */
+function quotient(c: Compose, a: Value, b: Value): Value {
+  return c.op('Quotient', [a, b], {}, OWN_DOMAIN);
+}
+
+const quotientOp: OpDefinition = {
+  infer: (node) => [{ dtype: operand(node, 0).dtype, shape: broadcastOperands(node) }],
+  elementwise: (node) => call('quotient', [operandExpr(node, 0), operandExpr(node, 1)]),
 };
 
 /** Quantizes to uint8 by the range of all elements, which is made to hold zero. */
@@ -158,10 +168,10 @@ const dynamicQuantizeLinear: OpDefinition = {
     const zero = c.scalar(0, 'float32');
     const least = c.op('Min', [c.op('ReduceMin', [x], { keepdims: 0 }), zero]);
     const largest = c.op('Max', [c.op('ReduceMax', [x], { keepdims: 0 }), zero]);
-    const step = c.op('Div', [c.sub(largest, least), c.scalar(255, 'float32')]);
+    const step = quotient(c, c.sub(largest, least), c.scalar(255, 'float32'));
     const isFlat = c.op('Equal', [step, zero]);
     const scale = c.op('Where', [isFlat, c.scalar(1, 'float32'), step]);
-    const offset = c.op('Round', [c.op('Div', [c.op('Neg', [least]), scale])]);
+    const offset = c.op('Round', [quotient(c, c.op('Neg', [least]), scale)]);
     const zeroPoint = c.cast(c.op('Clip', [offset, zero, c.scalar(255, 'float32')]), 'uint8');
     return [quantize(c, x, scale, zeroPoint, 'uint8'), scale, zeroPoint];
   },
@@ -175,4 +185,4 @@ export const quantizeLinearOps: OpTable = {
 };
 
 /** Operators of our own domain. */
-export const ownQuantizeOps: OpTable = { Quantize: quantizeOp };
+export const ownQuantizeOps: OpTable = { Quantize: quantizeOp, Quotient: quotientOp };

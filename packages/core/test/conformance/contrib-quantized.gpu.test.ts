@@ -100,6 +100,15 @@ const quantized: OperatorCase[] = [
   },
 ];
 
+/** Values halfway between the levels that a range is divided into: the last bit of the scale decides about each. */
+function halfway(range: number): CaseOperand {
+  const scale = Math.fround(Math.fround(range) / 255);
+  return {
+    shape: [257],
+    data: [0, Math.fround(range), ...Array.from({ length: 255 }, (_, k) => Math.fround((k + 0.5) * scale))],
+  };
+}
+
 const input = (operand: CaseOperand): CaseOperand => ({ ...operand, weight: false });
 const integers: OperatorCase[] = [
   {
@@ -134,6 +143,13 @@ const integers: OperatorCase[] = [
     operands: [float(3, 40, 50)],
     outputs: ['uint8', 'float32', 'uint8'],
   },
+  ...[0.84, 1.58, 5.65, 7.5].map((range): OperatorCase => ({
+    name: `halfway between levels of ${range}`,
+    op: 'DynamicQuantizeLinear',
+    domain: '',
+    operands: [halfway(range)],
+    outputs: ['uint8', 'float32', 'uint8'],
+  })),
   {
     name: 'along an axis',
     inflated: true,

@@ -39,6 +39,27 @@ test.each(cases)('elementwise: $name', async ({ a, b }) => {
   }
 });
 
+test('quotients are rounded once', async () => {
+  const [numerators, denominators] = [random(4096, 3), random(4096, 4)].map((data) =>
+    Float32Array.from(data),
+  );
+  // Halfway between whole numbers, where whoever rounds next goes by the last bit.
+  for (let i = 0; i < 2048; i++) numerators![i] = ((i % 256) + 0.5) * denominators![i]!;
+  const shape = [4096];
+  const graph = new TestGraph();
+  const [quotient] = graph.node(
+    'Elementwise',
+    [
+      graph.input('x', { shape, data: Float64Array.from(numerators!) }),
+      graph.input('y', { shape, data: Float64Array.from(denominators!) }),
+    ],
+    {},
+    { domain: OWN_DOMAIN, expr: call('quotient', [input(0), input(1)]) },
+  );
+  const { outputs } = await runGraph(graph, [quotient!], { precision: 'f32' });
+  expect(Float32Array.from(outputs[0]!.data)).toEqual(numerators!.map((x, i) => x / denominators![i]!));
+});
+
 function at(tensor: { shape: number[]; data: Float64Array }, shape: readonly number[], flat: number): number {
   const strides = stridesOf(shape);
   const own = stridesOf(tensor.shape);
