@@ -66,11 +66,12 @@ export function fakeDevice({
   const lost = new Promise<GPUDeviceLostInfo>((resolve) => (lose = resolve));
   const liveBytes = (): number => [...live].reduce((sum, { size }) => sum + size, 0);
 
-  const createBuffer = ({ size, label = '', mappedAtCreation }: GPUBufferDescriptor): FakeBuffer => {
+  const createBuffer = ({ size, usage, label = '', mappedAtCreation }: GPUBufferDescriptor): FakeBuffer => {
     made.buffer++;
     const bytes = new Uint8Array(keepsContents || mappedAtCreation ? size : 0);
     const buffer = {
       size,
+      usage,
       label,
       bytes,
       destroy: () => void live.delete(buffer),
@@ -80,9 +81,11 @@ export function fakeDevice({
       unmap: () => {},
     } as unknown as FakeBuffer;
     live.add(buffer);
-    state.peakBytes = Math.max(state.peakBytes, liveBytes());
-    if (liveBytes() > device.capacity && scopes.length > 0)
+    if (liveBytes() > device.capacity && scopes.length > 0) {
       scopes.at(-1)!.error = { message: 'out of memory' };
+      live.delete(buffer);
+    }
+    state.peakBytes = Math.max(state.peakBytes, liveBytes());
     return buffer;
   };
   const encoder = (): unknown => ({

@@ -30,20 +30,25 @@ const order: readonly WeightFormat[] = ['f16', 'int8', 'int4'];
 
 /** What to change where a model does not fit as a whole. Every number is that of a plan made for it. */
 export async function advise(
-  plan: PeakBytes & { memoryBudget: number | undefined; components: readonly ComponentPlan[]; fit: Fit },
+  plan: PeakBytes & {
+    requestBytes: number;
+    memoryBudget: number | undefined;
+    components: readonly ComponentPlan[];
+    fit: Fit;
+  },
   model: DiffusionModel,
   graphs: readonly PlannedGraph[],
 ): Promise<Advice[]> {
   if (plan.fit === 'resident') return [];
   const advice: Advice[] = [];
-  const { memoryBudget: budget, components } = plan;
+  const { memoryBudget: budget, components, requestBytes } = plan;
   const consider = (
     kind: Advice['kind'],
     changed: readonly Pick<ComponentPlan, 'footprint' | 'problem'>[],
     message: string,
     more: Pick<Advice, 'weights'> = {},
   ): void => {
-    const { peakBytes, swappedPeakBytes } = bytesOf(changed);
+    const { peakBytes, swappedPeakBytes } = bytesOf(changed, requestBytes);
     advice.push({
       kind,
       ...more,
@@ -72,7 +77,7 @@ export async function advise(
       ),
     );
     const isSmaller =
-      bytesOf(changed).peakBytes < 0.98 * plan.peakBytes ||
+      bytesOf(changed, requestBytes).peakBytes < 0.98 * plan.peakBytes ||
       changed.some(({ problem }, i) => problem !== components[i]!.problem);
     if (!isSmaller) continue;
     consider('weights', changed, `Load with weights: '${weights}'.`, { weights });

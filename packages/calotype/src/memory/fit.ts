@@ -19,7 +19,7 @@ export interface ComponentPlan {
 export type Fit = 'resident' | 'swapped' | 'none';
 
 export interface PeakBytes {
-  /** Bytes that stay on the GPU when every stage stays: weights and intermediates. */
+  /** Bytes that stay on the GPU when every stage stays: weights, intermediates, parameters. */
   residentBytes: number;
   /** The most that loading and running take when every stage stays. */
   peakBytes: number;
@@ -41,8 +41,15 @@ export async function footprintFor(
   }
 }
 
-/** Bytes with all stages beside each other, and with one at a time. */
-export function bytesOf(components: readonly Pick<ComponentPlan, 'footprint'>[]): PeakBytes {
+/**
+ * Bytes with all stages beside each other, and with one at a time.
+ *
+ * @param requestBytes what a request takes beside the graphs
+ */
+export function bytesOf(
+  components: readonly Pick<ComponentPlan, 'footprint'>[],
+  requestBytes: number,
+): PeakBytes {
   let residentBytes = 0;
   let peakBytes = 0;
   let swappedPeakBytes = 0;
@@ -50,7 +57,7 @@ export function bytesOf(components: readonly Pick<ComponentPlan, 'footprint'>[])
     if (!footprint) continue;
     peakBytes = Math.max(peakBytes, residentBytes + footprint.peakBytes);
     swappedPeakBytes = Math.max(swappedPeakBytes, footprint.peakBytes);
-    residentBytes += footprint.weightBytes + footprint.intermediateBytes;
+    residentBytes += footprint.weightBytes + footprint.intermediateBytes + footprint.paramBytes;
   }
   // The stage with the largest inputs and outputs may run when all others are there.
   const ports = components.map(
@@ -58,8 +65,8 @@ export function bytesOf(components: readonly Pick<ComponentPlan, 'footprint'>[])
   );
   return {
     residentBytes,
-    peakBytes: Math.max(peakBytes, residentBytes + Math.max(0, ...ports)),
-    swappedPeakBytes,
+    peakBytes: requestBytes + Math.max(peakBytes, residentBytes + Math.max(0, ...ports)),
+    swappedPeakBytes: requestBytes + swappedPeakBytes,
   };
 }
 

@@ -27,6 +27,8 @@ export interface PipelinePlan extends PeakBytes {
   components: ComponentPlan[];
   /** Bytes that have to be fetched. */
   fetchBytes: number;
+  /** Bytes of a request beside the graphs: latents, what encoders say, pixels and the copy that leaves the GPU. */
+  requestBytes: number;
   memoryBudget: number | undefined;
   /** The device's: no tensor may be larger than either. */
   limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
@@ -60,13 +62,15 @@ export async function planPipelineOf(
   const { buffers, capabilities } = model.engine;
   const budget = memoryBudget ?? (Number.isFinite(buffers.limitBytes) ? buffers.limitBytes : undefined);
   const { maxBufferSize, maxStorageBufferBindingSize } = capabilities.limits;
-  const bytes = bytesOf(components);
+  const requestBytes = bytesOfRequest(model, components, { width, height, batch });
+  const bytes = bytesOf(components, requestBytes);
   const plan: PipelinePlan = {
     width,
     height,
     batch,
     components,
     fetchBytes: components.reduce((sum, part) => sum + part.fileBytes - part.cachedBytes, 0),
+    requestBytes,
     ...bytes,
     memoryBudget: budget,
     limits: { maxBufferSize, maxStorageBufferBindingSize },
@@ -76,6 +80,19 @@ export async function planPipelineOf(
   };
   plan.advice = await advise(plan, model, graphs);
   return plan;
+}
+
+function bytesOfRequest(
+  model: DiffusionModel,
+  components: readonly ComponentPlan[],
+  { width, height, batch }: { width: number; height: number; batch: number },
+): number {
+  const { latentChannels, scaleFactor } = model.facts;
+  const latents = batch * latentChannels * (width / scaleFactor) * (height / scaleFactor);
+  const said = components.filter(({ component }) => model.encoders.has(component));
+  const saidBytes = said.reduce((sum, { footprint }) => sum + (footprint?.outputBytes ?? 0), 0);
+  // Of latents, what a step reads and what it writes; of pixels, one picture and its copy.
+  return saidBytes + 4 * (2 * latents + 2 * width * height);
 }
 
 async function planComponent(model: DiffusionModel, graph: PlannedGraph): Promise<ComponentPlan> {

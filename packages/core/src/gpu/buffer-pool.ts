@@ -1,19 +1,22 @@
 import { OutOfMemoryError } from '../errors.ts';
 
-/** What every buffer of the pool may be used for. */
-const USAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+/** What buffers of the pool may be used for: as tensors, or as the parameters of kernels. */
+const usages = {
+  storage: (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+  uniform: (): number => GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+};
 
 /**
- * Sole owner of the device's storage buffers. A released buffer is kept and given out again for the same size; when
- * memory runs out, what is kept idle is freed before an allocation fails.
+ * Sole owner of the device's storage and uniform buffers. A released buffer is kept and given out again for the same
+ * size; when memory runs out, what is kept idle is freed before an allocation fails.
  */
 export class BufferPool {
   /** Most bytes that all buffers together may take. */
   readonly limitBytes: number;
   readonly #device: GPUDevice;
   readonly #reclaim: () => boolean;
-  /** Idle buffers by size. */
-  readonly #idle = new Map<number, GPUBuffer[]>();
+  /** Idle buffers by use and size. */
+  readonly #idle = new Map<string, GPUBuffer[]>();
   readonly #live = new Set<GPUBuffer>();
   /** Allocations that the device has not answered for yet. */
   readonly #pending = new Map<GPUBuffer, Promise<void>>();
@@ -76,8 +79,9 @@ export class BufferPool {
    *
    * @throws OutOfMemoryError when the budget or the device's largest buffer is exceeded
    */
-  acquire(bytes: number, label: string): GPUBuffer {
-    const idle = this.#idle.get(bytes)?.pop();
+  acquire(bytes: number, label: string, use: keyof typeof usages = 'storage'): GPUBuffer {
+    const usage = usages[use]();
+    const idle = this.#idle.get(keyOf({ size: bytes, usage }))?.pop();
     if (idle) {
       this.#idleBytes -= bytes;
       this.#live.add(idle);
@@ -90,7 +94,7 @@ export class BufferPool {
       throw new OutOfMemoryError(`'${label}'`, bytes, this.limitBytes - this.liveBytes);
     }
     this.#device.pushErrorScope('out-of-memory');
-    const buffer = this.#device.createBuffer({ label, size: bytes, usage: USAGE() });
+    const buffer = this.#device.createBuffer({ label, size: bytes, usage });
     // A lost device rejects; whoever waits hears of that from the engine.
     const answer = this.#device.popErrorScope().catch(() => null);
     this.#pending.set(
@@ -130,11 +134,11 @@ export class BufferPool {
   release(buffer: GPUBuffer): void {
     this.#refused.delete(buffer);
     if (!this.#live.delete(buffer)) return;
-    const { size } = buffer;
-    const idle = this.#idle.get(size);
+    const key = keyOf(buffer);
+    const idle = this.#idle.get(key);
     if (idle) idle.push(buffer);
-    else this.#idle.set(size, [buffer]);
-    this.#idleBytes += size;
+    else this.#idle.set(key, [buffer]);
+    this.#idleBytes += buffer.size;
   }
 
   /**
@@ -167,7 +171,7 @@ export class BufferPool {
   #discard(buffer: GPUBuffer): boolean {
     const isLive = this.#live.delete(buffer);
     if (!isLive) {
-      const idle = this.#idle.get(buffer.size);
+      const idle = this.#idle.get(keyOf(buffer));
       const index = idle?.indexOf(buffer) ?? -1;
       if (index < 0) return false;
       idle!.splice(index, 1);
@@ -176,4 +180,8 @@ export class BufferPool {
     this.#bytes -= buffer.size;
     return isLive;
   }
+}
+
+function keyOf({ size, usage }: { size: number; usage: number }): string {
+  return `${usage}:${size}`;
 }

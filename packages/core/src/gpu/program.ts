@@ -1,4 +1,5 @@
 import { DisposedError, OutOfMemoryError } from '../errors.ts';
+import { layoutParams, type ParamsLayout } from '../plan/params.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
@@ -7,9 +8,6 @@ import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
 import type { LoadOptions } from './load.ts';
 import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
-
-/** Uniform blocks lie at multiples of this in one buffer (WebGPU's default minUniformBufferOffsetAlignment). */
-const UNIFORM_STRIDE = 256;
 
 /** Dispatches of a command buffer that an idle GPU waits for, and twice as many in each that follows. */
 const FIRST_DISPATCHES = 8;
@@ -202,7 +200,7 @@ function encode(
 /** Makes room for a plan, or says that there is none, before anything is read. */
 function checkBudget(engine: Engine, plan: Plan, weights: ResidentWeights): void {
   const { buffers } = engine;
-  const needed = plan.intermediateBytes + weights.peakBytes(plan);
+  const needed = plan.intermediateBytes + layoutParams(plan).bytes + weights.peakBytes(plan);
   if (!buffers.makeRoom(needed)) {
     const available = buffers.limitBytes - buffers.liveBytes;
     throw new OutOfMemoryError('the weights and intermediates of a model', needed, available);
@@ -219,11 +217,13 @@ class Parts {
   readonly #engine: Engine;
   readonly #plan: Plan;
   readonly #own: GPUBuffer[] = [];
-  #uniforms: GPUBuffer | undefined;
+  readonly #layout: ParamsLayout;
+  #params: GPUBuffer | undefined;
 
   constructor(engine: Engine, plan: Plan) {
     this.#engine = engine;
     this.#plan = plan;
+    this.#layout = layoutParams(plan);
   }
 
   get #dispatches(): Dispatch[] {
@@ -254,12 +254,16 @@ class Parts {
       this.#own.push(buffer);
       return buffer;
     });
+    if (this.#layout.bytes > 0) {
+      this.#params = buffers.acquire(this.#layout.bytes, 'params', 'uniform');
+      this.#own.push(this.#params);
+    }
     await this.#engine.until(buffers.settled(this.#own), signal);
   }
 
   async assemble(pipelines: ReadonlyMap<Dispatch, Pipeline>, options: ProgramOptions): Promise<void> {
     for (const [id, buffer] of this.held!.buffers) this.buffers[id] = buffer;
-    const uniforms = this.#writeUniforms();
+    const params = this.#writeParams();
     for (const step of this.#plan.steps) {
       if (step.phase === 'load') continue;
       const units = this[step.phase];
@@ -270,7 +274,7 @@ class Parts {
         continue;
       }
       const { compute, layout } = pipelines.get(step)!;
-      const groups = new BindGroups(this.#plan.buffers, step, layout, uniforms.get(step));
+      const groups = new BindGroups(this.#plan.buffers, step, layout, params.get(step));
       const last = units.at(-1);
       const ready = { step, pipeline: compute, groups };
       if (last?.kind === 'dispatches') last.dispatches.push(ready);
@@ -279,34 +283,21 @@ class Parts {
   }
 
   /** One buffer for the uniform blocks of all dispatches. */
-  #writeUniforms(): Map<Dispatch, GPUBufferBinding> {
-    const steps = this.#dispatches.filter(({ params }) => params.byteLength > 0);
-    const offsets: number[] = [];
-    let bytes = 0;
-    for (const { params } of steps) {
-      offsets.push(bytes);
-      bytes += Math.ceil(params.byteLength / UNIFORM_STRIDE) * UNIFORM_STRIDE;
-    }
-    if (bytes === 0) return new Map();
-    const contents = new Uint8Array(bytes);
-    steps.forEach(({ params }, i) => contents.set(params, offsets[i]));
-    const { device } = this.#engine;
-    const buffer = device.createBuffer({
-      label: 'params',
-      size: bytes,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
-    this.#uniforms = buffer;
-    device.queue.writeBuffer(buffer, 0, contents);
+  #writeParams(): Map<Dispatch, GPUBufferBinding> {
+    const buffer = this.#params;
+    if (!buffer) return new Map();
+    const contents = new Uint8Array(this.#layout.bytes);
+    const { offsets } = this.#layout;
+    for (const [{ params }, offset] of offsets) contents.set(params, offset);
+    this.#engine.device.queue.writeBuffer(buffer, 0, contents);
     return new Map(
-      steps.map((step, i) => [step, { buffer, offset: offsets[i]!, size: step.params.byteLength }]),
+      [...offsets].map(([step, offset]) => [step, { buffer, offset, size: step.params.byteLength }]),
     );
   }
 
   dispose(): void {
     for (const buffer of this.#own) this.#engine.buffers.release(buffer);
     this.#own.length = 0;
-    this.#uniforms?.destroy();
     for (const unit of [...this.request, ...this.run]) if (unit.kind === 'island') unit.prepared.dispose();
     this.held?.release();
   }

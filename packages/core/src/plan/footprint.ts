@@ -1,5 +1,6 @@
 import type { TensorRef } from '../onnx/model.ts';
 import { loadOrder, residentBuffers } from './load-order.ts';
+import { layoutParams } from './params.ts';
 import type { BufferId, Plan, PlanBuffer } from './plan.ts';
 
 /** Bytes that a plan takes on the device. */
@@ -8,9 +9,11 @@ export interface Footprint {
   weightBytes: number;
   /** Intermediates, which stay allocated between runs. */
   intermediateBytes: number;
+  /** Parameters of kernels. */
+  paramBytes: number;
   inputBytes: number;
   outputBytes: number;
-  /** The most that loading takes at once: intermediates, what is made so far, and what it is made from. */
+  /** The most that loading takes at once: intermediates, parameters, what is made so far, and what it is made from. */
   loadPeakBytes: number;
   /** The most that loading and running take at once. */
   peakBytes: number;
@@ -23,17 +26,22 @@ export function footprintOf(plan: Plan): Footprint {
   const sum = (test: (buffer: PlanBuffer) => boolean): number =>
     plan.buffers.reduce((bytes, buffer) => bytes + (test(buffer) ? buffer.bytes : 0), 0);
   const { weightBytes, intermediateBytes } = plan;
+  const paramBytes = layoutParams(plan).bytes;
   const inputBytes = sum(({ content }) => content.kind === 'input');
   const outputBytes = sum(({ content }) => content.kind === 'output');
   const { peak, refs } = simulateLoad(plan, residentBuffers(plan));
-  const loadPeakBytes = intermediateBytes + peak;
+  const loadPeakBytes = intermediateBytes + paramBytes + peak;
   return {
     weightBytes,
     intermediateBytes,
+    paramBytes,
     inputBytes,
     outputBytes,
     loadPeakBytes,
-    peakBytes: Math.max(loadPeakBytes, weightBytes + intermediateBytes + inputBytes + outputBytes),
+    peakBytes: Math.max(
+      loadPeakBytes,
+      weightBytes + intermediateBytes + paramBytes + inputBytes + outputBytes,
+    ),
     readBytes: [...refs].reduce((bytes, { data }) => bytes + ('length' in data ? data.length : 0), 0),
   };
 }
