@@ -1,7 +1,7 @@
 // What this repository's own tools read, rewrite and quantize model files with; no part of the published package.
 
 export { toNumbers } from './onnx/elements.ts';
-export type { Attribute, Model, ModelGraph, ModelNode, TensorRef } from './onnx/model.ts';
+export type { Attribute, Model, ModelGraph, ModelNode, ModelValue, TensorRef } from './onnx/model.ts';
 export { readModel, readTensor } from './onnx/reader.ts';
 export { writeModel } from './onnx/write.ts';
 export { quantizableNodes } from './plan/quantizable-nodes.ts';

@@ -11,6 +11,7 @@ const usage = `usage: npm run verify -- DIR [options]
   --only NAME                      only fixtures whose name contains NAME; may be given again
   --json FILE                      writes the rows, unrounded, as JSON
   --flags software|stock|f16|experimental   Chromium's GPU (software)
+  --default-limits                 as on an adapter with no more than WebGPU's default limits
   --timeout SECONDS                for each fixture (1800)
   --list                           names the fixtures found and runs none`;
 
@@ -25,6 +26,7 @@ export async function main(args: string[], pageDir: string): Promise<number> {
       json: { type: 'string' },
       flags: { type: 'string', default: 'software' },
       timeout: { type: 'string', default: '1800' },
+      'default-limits': { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
     },
   });
@@ -59,10 +61,12 @@ export async function main(args: string[], pageDir: string): Promise<number> {
     pageDir,
     flags,
     precision,
+    defaultLimits: values['default-limits'],
     timeoutSeconds,
     onAdapter: (name) => {
       adapter = name;
-      console.log(`${adapter}, ${precision}\n${heading()}`);
+      const limits = values['default-limits'] ? ', default limits' : '';
+      console.log(`${adapter}, ${precision}${limits}\n${heading()}`);
     },
     onRow: (row) => console.log(formatRow(row)),
   });

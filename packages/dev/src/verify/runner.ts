@@ -59,10 +59,10 @@ async function runFixture(host: PageHost, fixture: Fixture, options: RunOptions)
     const message = `Not done after ${options.timeoutSeconds} seconds.`;
     timer = setTimeout(() => reject(new Error(message)), options.timeoutSeconds * 1000);
   });
-  const { precision } = options;
+  const { precision, defaultLimits } = options;
   const verdict = page.evaluate(([item, settings]) => calotypeVerify.verify(item, settings), [
     fixture,
-    { precision },
+    { precision, defaultLimits },
   ] as const);
   try {
     return await Promise.race([verdict, ended, late]);

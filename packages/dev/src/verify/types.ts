@@ -45,6 +45,8 @@ export interface Run {
 
 export interface VerifyOptions {
   precision: Precision;
+  /** Adapters are made to offer no more than WebGPU's default limits. */
+  defaultLimits: boolean;
 }
 
 /** What one fixture came to. */

@@ -1,4 +1,5 @@
 import type { Fixture, Verdict, VerifyOptions, VerifyPage } from '../types.ts';
+import { offerDefaultLimits } from './default-limits.ts';
 import { verifyPipeline } from './pipeline.ts';
 import { verifySamplers } from './samplers.ts';
 import { verifyTokenizer } from './tokenizer.ts';
@@ -6,6 +7,7 @@ import { verifyAgainstOnnxruntime, verifyGraph } from './graph.ts';
 
 async function verify(fixture: Fixture, options: VerifyOptions): Promise<Verdict> {
   try {
+    if (options.defaultLimits) await offerDefaultLimits();
     return await verifyKind(fixture, options);
   } catch (error) {
     return { status: 'failed', path: '–', detail: describe(error) };

@@ -1,6 +1,5 @@
 import {
   readTensor,
-  writeModel,
   type Attribute,
   type Model,
   type ModelGraph,
@@ -8,31 +7,24 @@ import {
   type TensorRef,
 } from '@calotype/core/tools';
 import { float16Value } from './reference.ts';
+import { wholeModel, type WholeModel } from './whole-model.ts';
 
 /** ONNX's codes of element types, as `Cast` names them. */
 const FLOAT16 = 10;
 const FLOAT32 = 1;
-
-/** A model in one file. */
-export interface WholeModel {
-  bytes: Uint8Array<ArrayBuffer>;
-  externalData: { path: string; data: Uint8Array }[];
-}
 
 /**
  * The same model with float32 wherever it has float16, weights rounded as they are: what its numbers would be if
  * nothing were rounded on the way. onnxruntime's CPU provider rounds every activation of a float16 graph.
  */
 export async function widened(model: Model): Promise<WholeModel> {
-  const { bytes, external } = writeModel({
+  return wholeModel({
     ...model,
     graph: await wideGraph(model.graph),
     functions: await Promise.all(
       model.functions.map(async (called) => ({ ...called, nodes: await wideNodes(called.nodes) })),
     ),
   });
-  const files = [...external].map(async ([path, ref]) => ({ path, data: await readTensor(ref) }));
-  return { bytes, externalData: await Promise.all(files) };
 }
 
 async function wideGraph(graph: ModelGraph): Promise<ModelGraph> {
