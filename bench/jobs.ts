@@ -10,7 +10,7 @@ import {
   type ColdStart,
   type GraphScenario,
 } from './scenarios.ts';
-import type { BenchOptions, BenchPage, EngineName, Measurement, OrtSettings } from './types.ts';
+import type { BenchOptions, BenchPage, EngineName, Measured, Measurement, OrtSettings } from './types.ts';
 
 declare const calotypeBench: BenchPage;
 
@@ -123,16 +123,31 @@ function graphJob(scenario: GraphScenario): Job {
         scenario,
         options,
       ] as const);
-      const { relativeL2, precision } = found.row;
-      const most = toleranceOf(precision);
-      // Weights of few bits give another network.
-      const isWrong = !scenario.weights && relativeL2 !== null && !(relativeL2 <= most);
-      return {
-        measurements: [found],
-        wrong: isWrong ? [`relative L2 ${relativeL2}, at most ${most} is allowed`] : [],
-      };
+      return { measurements: [found], wrong: wrongWith(scenario, found.row) };
     },
   };
+}
+
+/** How far apart memory measured and planned may be, as a share of what is planned. */
+const MEMORY_TOLERANCE = 0.02;
+
+function wrongWith(
+  { weights, maxWeightBytes = Infinity }: GraphScenario,
+  { precision, relativeL2, weightBytes, peakBytes, plannedBytes }: Measured,
+): string[] {
+  const wrong: string[] = [];
+  const most = toleranceOf(precision);
+  // Weights of few bits give another network.
+  if (!weights && relativeL2 !== null && !(relativeL2 <= most))
+    wrong.push(`relative L2 ${relativeL2}, at most ${most} is allowed`);
+  if (!(weightBytes! <= maxWeightBytes))
+    wrong.push(`weights take ${weightBytes} bytes, at most ${maxWeightBytes} are allowed`);
+  const error = peakBytes! / plannedBytes! - 1;
+  if (!(Math.abs(error) <= MEMORY_TOLERANCE))
+    wrong.push(
+      `its peak of ${peakBytes} bytes is ${(100 * error).toFixed(1)} % off the ${plannedBytes} planned`,
+    );
+  return wrong;
 }
 
 /** Settings of onnxruntime-web, the most promising first. */

@@ -32,10 +32,12 @@ export function notes(row: Measured): string[] {
     row.teraflops !== undefined && `${row.teraflops.toFixed(1)} TFLOP/s`,
     row.gigabytesPerSecond !== undefined && `${row.gigabytesPerSecond.toFixed(0)} GB/s`,
     row.plannedBytes !== undefined && `planned ${mebibytes(row.plannedBytes)}`,
-    row.weightBytes !== undefined && `weights ${mebibytes(row.weightBytes)}`,
+    row.weightBytes !== undefined && `weights ${(row.weightBytes / 1e9).toFixed(3)} GB`,
     row.coldMs !== undefined && `first run ${milliseconds(row.coldMs)}`,
     row.relativeL2ToStored !== undefined &&
       `${row.relativeL2ToStored.toExponential(1)} from weights as stored (uniform noise, the hard case)`,
+    row.storedMs !== undefined &&
+      `${(row.medianMs / row.storedMs).toFixed(2)} times the ${milliseconds(row.storedMs)} of weights as stored`,
     row.settings,
   ].filter((note) => typeof note === 'string');
 }

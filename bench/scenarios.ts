@@ -18,6 +18,8 @@ export interface GraphScenario {
   shapes: Readonly<Record<string, readonly number[]>>;
   /** What the session makes of its weights; its outputs are then compared with those of the weights as stored too. */
   weights?: WeightFormat;
+  /** Bytes that the weights may take on the GPU; more is wrong. */
+  maxWeightBytes?: number;
   /** Bytes that everything together may take on the GPU. */
   budget?: number;
 }
@@ -68,7 +70,10 @@ const sd15 = (batch: number, weights?: 'int8' | 'int4'): GraphScenario =>
     `unet-sd15-512-b${batch}${weights ? `-${weights}` : ''}`,
     'sd15-unet-fp16',
     { batch, latent: 64, channels: 768 },
-    { reference: 'full-size/sd15-unet', ...(weights && { weights }) },
+    {
+      reference: 'full-size/sd15-unet',
+      ...(weights && { weights, maxWeightBytes: weights === 'int8' ? 0.95e9 : 0.55e9 }),
+    },
   );
 
 const sdxl = (extra: Partial<GraphScenario> & { name: string }): GraphScenario => {
@@ -109,7 +114,14 @@ const tinyUnet: GraphScenario = {
 
 /** The software adapter gets little ones. */
 export function graphScenarios(flags: FlagSet): GraphScenario[] {
-  if (flags === 'software') return [clip, tinyUnet];
+  if (flags === 'software') {
+    const quantized = (['int8', 'int4'] as const).map((weights) => ({
+      ...tinyUnet,
+      name: `${tinyUnet.name}-${weights}`,
+      weights,
+    }));
+    return [clip, tinyUnet, ...quantized];
+  }
   return [
     clip,
     sd15(1),

@@ -32,7 +32,9 @@ export interface Measured extends RowKey {
   dispatches: number | null;
   /** Quantized weights: against the same session with its weights as stored. */
   relativeL2ToStored?: number;
-  /** Bytes of the weights on the GPU, and all bytes that the plan says a run takes, inputs and outputs included. */
+  /** The median of that session. */
+  storedMs?: number;
+  /** Bytes of the weights on the GPU, and the most that the plan says loading and running take. */
   weightBytes?: number;
   plannedBytes?: number;
   /** Time from an empty session to the first result: weights made and packed, kernels compiled. */

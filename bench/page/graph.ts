@@ -1,6 +1,7 @@
 import {
   createSession,
   Engine,
+  footprintOf,
   Tensor,
   type ModelSource,
   type Session,
@@ -43,7 +44,7 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   at('reading the graph');
   const source = { store: await graphStore(scenario.graph), path: `${scenario.graph}.onnx` };
   const reference = await referenceOf(scenario);
-  const stored = scenario.weights && (await outputsAsStored(scenario, source, options, reference));
+  const stored = scenario.weights && (await runAsStored(scenario, source, options, reference));
   using engine = await Engine.create({
     precision,
     ...(scenario.budget !== undefined && { memoryBudget: scenario.budget }),
@@ -62,7 +63,7 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   checkFinite(numbers, 'an output');
   const coldMs = performance.now() - cold;
   let relativeL2 = distance(numbers, expectedOf(shapesOf(outputs), reference));
-  const relativeL2ToStored = stored && distance(numbers, stored)!;
+  const relativeL2ToStored = stored && distance(numbers, stored.numbers)!;
   release(outputs);
 
   at('a run with inputs near the end of f16');
@@ -73,14 +74,7 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   release(large);
 
   at('timing');
-  const times = await timed(async () => {
-    const started = performance.now();
-    const results = await session.run(inputs);
-    await engine.device.queue.onSubmittedWorkDone();
-    const elapsed = performance.now() - started;
-    release(results);
-    return elapsed;
-  }, options.runs);
+  const times = await timed(() => once(session, inputs, engine), options.runs);
   const { peakBytes } = engine.buffers;
 
   let profile: Measurement['profile'];
@@ -90,9 +84,8 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
     profile = result.dispatches;
     release(result.outputs);
   }
-  const { steps, buffers, weightBytes, intermediateBytes } = await session.plan(inputs);
-  const given = buffers.filter(({ content }) => content.kind === 'input' || content.kind === 'output');
-  const plannedBytes = given.reduce((sum, { bytes }) => sum + bytes, weightBytes + intermediateBytes);
+  const plan = await session.plan(inputs);
+  const { weightBytes, peakBytes: plannedBytes } = footprintOf(plan);
 
   // After the timing, so that another size's memory is not counted.
   const shapes = reference && scenario.referenceShapes;
@@ -111,10 +104,11 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
       ...times,
       relativeL2,
       ...(relativeL2ToStored !== undefined && { relativeL2ToStored }),
+      ...(stored && { storedMs: stored.medianMs }),
       weightBytes,
       plannedBytes,
       peakBytes,
-      dispatches: steps.filter((step) => step.phase !== 'load').length,
+      dispatches: plan.steps.filter((step) => step.phase !== 'load').length,
       coldMs,
       ...settingsOf(tuning, options.rules),
     },
@@ -123,20 +117,33 @@ export async function runGraph(scenario: GraphScenario, options: BenchOptions): 
   };
 }
 
-/** What the same graph gives with its weights as stored, before the engine under test takes its memory. */
-async function outputsAsStored(
+/** What the same graph gives with its weights as stored, and in what time, before the engine under test takes its memory. */
+async function runAsStored(
   scenario: GraphScenario,
   source: ModelSource,
-  { precision }: BenchOptions,
+  { precision, runs }: BenchOptions,
   reference: Reference | undefined,
-): Promise<Map<string, Float32Array>> {
+): Promise<{ numbers: Map<string, Float32Array>; medianMs: number }> {
   at('a run with its weights as stored');
   using engine = await Engine.create({ precision });
   using session: Session = await createSession(source, { engine });
-  const outputs = await session.run(tensorsOf(feedsOf(session.inputs, scenario.shapes, { reference })));
+  const inputs = tensorsOf(feedsOf(session.inputs, scenario.shapes, { reference }));
+  const outputs = await session.run(inputs);
   const numbers = await numbersOf(outputs);
   release(outputs);
-  return numbers;
+  at('timing with its weights as stored');
+  const { medianMs } = await timed(() => once(session, inputs, engine), runs);
+  return { numbers, medianMs };
+}
+
+/** Milliseconds of one run. */
+async function once(session: Session, inputs: Record<string, Tensor>, engine: Engine): Promise<number> {
+  const started = performance.now();
+  const results = await session.run(inputs);
+  await engine.device.queue.onSubmittedWorkDone();
+  const elapsed = performance.now() - started;
+  release(results);
+  return elapsed;
 }
 
 function checkFinite(outputs: ReadonlyMap<string, Float32Array>, what: string): void {
