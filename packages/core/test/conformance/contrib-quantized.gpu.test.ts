@@ -1,4 +1,4 @@
-import type { AttributeSpec, NodeSpec } from '../onnx-writer.ts';
+import type { NodeSpec } from '../onnx-writer.ts';
 import {
   bytes,
   compareAll,
@@ -17,6 +17,33 @@ const nBits = (bits: number, k: number, n: number, block: number): Record<string
   bits: { int: bits },
   block_size: { int: block },
 });
+/** Rows of x, terms, columns and block sizes: one row and many, blocks that hang over, odd numbers of all of them. */
+const nBitsCases = (
+  [
+    [4, 1, 192, 7, 64, true],
+    [4, 33, 256, 9, 128, false],
+    [4, 5, 45, 6, 16, true],
+    [4, 40, 128, 66, 32, true],
+    [8, 3, 64, 5, 16, false],
+    [8, 1, 40, 7, 16, true],
+    [8, 33, 200, 6, 128, true],
+    [8, 4, 128, 9, 64, false],
+  ] as const
+).map(([bits, rows, k, n, block, zeroPoints]): OperatorCase => {
+  const blocks = Math.ceil(k / block);
+  return {
+    name: `${bits} bits, ${rows}×${k}×${n} in blocks of ${block}${zeroPoints ? ', zero points' : ''}`,
+    op: 'MatMulNBits',
+    operands: [
+      float(rows, k),
+      bytes('uint8', [n, blocks, (block * bits) / 8], 1),
+      weight(n * blocks),
+      zeroPoints ? bytes('uint8', [n * Math.ceil((blocks * bits) / 8)], 2) : undefined,
+    ],
+    attributes: nBits(bits, k, n, block),
+  };
+});
+
 const quantized: OperatorCase[] = [
   {
     name: '4 bits',
@@ -73,6 +100,34 @@ const quantized: OperatorCase[] = [
     op: 'MatMulNBits',
     operands: [float(3, 64), bytes('uint8', [4, 2, 32], 1), weight(8), bytes('uint8', [8], 2)],
     attributes: nBits(8, 64, 4, 32),
+  },
+  ...nBitsCases,
+  {
+    name: 'int4 with zero points',
+    op: 'GatherBlockQuantized',
+    operands: [
+      bytes('int4', [7, 32], 1),
+      ints('int64', [3], [6, 0, 3]),
+      weight(7, 2),
+      bytes('int4', [7, 2], 2),
+    ],
+    attributes: { block_size: { int: 16 }, gather_axis: { int: 0 }, quantize_axis: { int: 1 } },
+  },
+  {
+    name: '8 bits in blocks of 32, zero points',
+    op: 'GatherBlockQuantized',
+    operands: [
+      bytes('uint8', [5, 64], 1),
+      ints('int32', [2, 1], [4, 1]),
+      weight(5, 2),
+      bytes('uint8', [5, 2], 2),
+    ],
+    attributes: {
+      block_size: { int: 32 },
+      bits: { int: 8 },
+      gather_axis: { int: 0 },
+      quantize_axis: { int: 1 },
+    },
   },
   {
     name: 'bytes of two',
@@ -168,188 +223,6 @@ const integers: OperatorCase[] = [
   },
 ];
 
-type Format = 'int4' | 'uint4' | 'int8' | 'uint8';
-
-/** A weight through DequantizeLinear: operands x1 (integers), x2 (scales), x3 (zero points); the weight is `w`. */
-interface Dequantized {
-  dtype: Format;
-  shape: number[];
-  scale: number[];
-  axis?: number;
-  block?: number;
-  zero?: boolean;
-  opset: number;
-}
-const int = (value: number): AttributeSpec => ({ int: value });
-function qdq(
-  name: string,
-  x: number[],
-  weights: Dequantized,
-  node: NodeSpec,
-  more: Partial<OperatorCase> = {},
-): OperatorCase {
-  const { dtype, shape, scale, axis, block, zero, opset } = weights;
-  const dequantize: NodeSpec = {
-    op: 'DequantizeLinear',
-    inputs: ['x1', 'x2', ...(zero ? ['x3'] : [])],
-    outputs: ['w'],
-    attributes: { ...(axis !== undefined && { axis: int(axis) }), ...(block && { block_size: int(block) }) },
-  };
-  return {
-    name,
-    op: node.op,
-    opset,
-    nodes: [dequantize, node],
-    operands: [
-      float(...x),
-      bytes(dtype, shape, 1),
-      weight(...scale),
-      ...(zero ? [bytes(dtype, scale, 2)] : []),
-    ],
-    ...more,
-  };
-}
-const matMul: NodeSpec = { op: 'MatMul', inputs: ['x0', 'w'], outputs: ['y0'] };
-const gemm: NodeSpec = {
-  op: 'Gemm',
-  inputs: ['x0', 'w'],
-  outputs: ['y0'],
-  attributes: { transB: int(1), alpha: { float: 0.5 } },
-};
-const conv = (pads: number[] = [1, 1, 1, 1], group = 1): NodeSpec => ({
-  op: 'Conv',
-  inputs: ['x0', 'w'],
-  outputs: ['y0'],
-  attributes: { pads: { ints: pads }, group: int(group) },
-});
-
-// DequantizeLinear on weights of products and convolutions, as exporters and quantizers of all ages write it.
-const dequantized: OperatorCase[] = [
-  qdq('opset 10, one scale', [5, 64], { dtype: 'int8', shape: [64, 24], scale: [], opset: 10 }, matMul),
-  qdq(
-    'opset 13, by column',
-    [2, 33, 64],
-    { dtype: 'int8', shape: [64, 24], scale: [24], axis: 1, opset: 13 },
-    matMul,
-  ),
-  qdq(
-    'opset 13, by column, zero points',
-    [33, 64],
-    { dtype: 'uint8', shape: [64, 24], scale: [24], axis: 1, zero: true, opset: 13 },
-    matMul,
-  ),
-  qdq(
-    'opset 19, one scale and zero point',
-    [33, 64],
-    { dtype: 'uint8', shape: [64, 24], scale: [], zero: true, opset: 19 },
-    matMul,
-  ),
-  qdq(
-    'opset 21, int4 in blocks',
-    [33, 64],
-    { dtype: 'int4', shape: [64, 24], scale: [2, 24], axis: 0, block: 32, opset: 21 },
-    matMul,
-  ),
-  qdq(
-    'opset 21, uint4 in blocks of 16, zero points',
-    [33, 64],
-    { dtype: 'uint4', shape: [64, 24], scale: [4, 24], axis: 0, block: 16, zero: true, opset: 21 },
-    matMul,
-  ),
-  qdq(
-    'opset 21, int8 in blocks of 128',
-    [3, 256],
-    { dtype: 'int8', shape: [256, 24], scale: [2, 24], axis: 0, block: 128, opset: 21 },
-    matMul,
-  ),
-  qdq(
-    'opset 23, uint8 in blocks',
-    [33, 64],
-    { dtype: 'uint8', shape: [64, 24], scale: [2, 24], axis: 0, block: 32, zero: true, opset: 23 },
-    matMul,
-  ),
-  qdq(
-    'opset 21, blocks along columns',
-    [33, 64],
-    { dtype: 'int4', shape: [64, 32], scale: [64, 2], axis: 1, block: 16, opset: 21 },
-    matMul,
-    { inflated: true },
-  ),
-  qdq(
-    'by row of the transposed weight',
-    [5, 64],
-    { dtype: 'int8', shape: [24, 64], scale: [24], axis: 0, opset: 13 },
-    gemm,
-  ),
-  qdq(
-    'int4 in blocks',
-    [33, 64],
-    { dtype: 'int4', shape: [24, 64], scale: [24, 2], axis: 1, block: 32, opset: 21 },
-    gemm,
-  ),
-  qdq(
-    '3x3, int8 by channel',
-    [1, 20, 7, 6],
-    { dtype: 'int8', shape: [24, 20, 3, 3], scale: [24], axis: 0, opset: 13 },
-    conv(),
-  ),
-  qdq(
-    '3x3, uint8 by channel, zero points',
-    [1, 20, 7, 6],
-    { dtype: 'uint8', shape: [24, 20, 3, 3], scale: [24], axis: 0, zero: true, opset: 13 },
-    conv(),
-  ),
-  qdq(
-    '3x3, int8, one scale',
-    [1, 20, 7, 6],
-    { dtype: 'int8', shape: [24, 20, 3, 3], scale: [], opset: 10 },
-    conv(),
-  ),
-  qdq(
-    '3x3, int4 in blocks of channels',
-    [1, 64, 7, 6],
-    { dtype: 'int4', shape: [24, 64, 3, 3], scale: [24, 2, 3, 3], axis: 1, block: 32, opset: 21 },
-    conv(),
-  ),
-  qdq(
-    '3x3, uint4 in blocks, zero points',
-    [1, 64, 7, 6],
-    {
-      dtype: 'uint4',
-      shape: [24, 64, 3, 3],
-      scale: [24, 4, 3, 3],
-      axis: 1,
-      block: 16,
-      zero: true,
-      opset: 21,
-    },
-    conv(),
-  ),
-  qdq(
-    '1x1, int4 in blocks',
-    [1, 64, 7, 6],
-    { dtype: 'int4', shape: [24, 64, 1, 1], scale: [24, 2, 1, 1], axis: 1, block: 32, opset: 21 },
-    conv([0, 0, 0, 0]),
-  ),
-  qdq(
-    'groups',
-    [1, 32, 7, 6],
-    { dtype: 'int8', shape: [16, 16, 3, 3], scale: [16], axis: 0, opset: 13 },
-    conv([1, 1, 1, 1], 2),
-  ),
-  qdq(
-    'int8 by row',
-    [1, 2],
-    { dtype: 'int8', shape: [10, 32], scale: [10], axis: 0, opset: 13 },
-    { op: 'Gather', inputs: ['w', 'ids'], outputs: ['y0'] },
-    {
-      initializers: {
-        ids: { dtype: 'int64', dims: [3], raw: new Uint8Array(BigInt64Array.from([7n, 0n, 3n]).buffer) },
-      },
-    },
-  ),
-];
-
 const dequantizeLike = (name: string, opset: number, dtype: 'int8' | 'uint8'): OperatorCase => ({
   name,
   op: 'QuantizeLinear',
@@ -384,13 +257,14 @@ const dynamicInt8 = (
   nodes: [
     { op: 'DynamicQuantizeLinear', inputs: ['x0'], outputs: ['q', 's', 'z'] },
     { ...node, inputs: ['q', 'x1', 'z', 'x3'], outputs: ['p'] },
-    { op: 'Cast', inputs: ['p'], outputs: ['f'], attributes: { to: int(1) } },
+    { op: 'Cast', inputs: ['p'], outputs: ['f'], attributes: { to: { int: 1 } } },
     { op: 'Mul', inputs: ['s', 'x2'], outputs: ['scale'] },
     { op: 'Mul', inputs: ['f', 'scale'], outputs: ['y0'] },
   ],
 });
 const dynamic: OperatorCase[] = [
   dynamicInt8('a layer', [2, 20, 64], [64, 24], { op: 'MatMulInteger' }),
+  dynamicInt8('odd depth', [3, 45], [45, 7], { op: 'MatMulInteger' }),
   dynamicInt8('a deep layer', [9, 640], [640, 24], { op: 'MatMulInteger' }),
 ];
 // onnxruntime's ConvInteger takes unsigned weights only.
@@ -408,7 +282,6 @@ const dynamicConv: OperatorCase = {
 };
 
 compareAll('quantized', quantized);
-compareAll('dequantized weights', dequantized);
 compareAll('quantized activations', activations);
 compareAll('dynamic int8', [...dynamic, dynamicConv]);
 compareAll('integers', integers);
