@@ -14,7 +14,7 @@ export function roundsActivations({ graph }: Model): boolean {
 }
 
 /** How a graph compares with onnxruntime where every rounding starts from what onnxruntime rounds there. */
-export interface RoundingReport {
+interface RoundingReport {
   /** Activations that are rounded. */
   roundings: number;
   /** Elements of those, and how many of them onnxruntime rounds to another level. */
