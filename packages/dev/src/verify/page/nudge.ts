@@ -4,14 +4,11 @@ import { fetchFixture, fixtureUrl } from './reference.ts';
 /** Shorter contents could be found where they are not. */
 const LEAST_BYTES = 16;
 
-/** Units in the last place. */
-const REACH = 1;
-
 /**
- * A model in one file with every float32 constant in it, but for single numbers, moved by at most a unit in its last
- * place (6e-8 to 1.2e-7 of its size), up or down.
+ * A model in one file with every float32 constant in it, but for single numbers, moved by at most `reach` units in its
+ * last place (each 6e-8 to 1.2e-7 of its size), up or down.
  */
-export async function nudged(path: string, seed: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function nudged(path: string, seed: number, reach: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await fetchFixture(path);
   const { graph } = await readModel(urlStore(fixtureUrl('')), path);
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -26,7 +23,7 @@ export async function nudged(path: string, seed: number): Promise<Uint8Array<Arr
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       const bits = file.getUint32(at, true);
       // Zero has no size to move it by.
-      if (bits << 1 !== 0) file.setUint32(at, bits + Math.round((state / 2 ** 31 - 1) * REACH), true);
+      if (bits << 1 !== 0) file.setUint32(at, bits + Math.round((state / 2 ** 31 - 1) * reach), true);
     }
   }
   return bytes;
