@@ -1,7 +1,6 @@
 import { execFileSync, type StdioOptions } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { chromium } from './playwright.ts';
+import { chromium, playwrightCli } from './playwright.ts';
 
 /** Flags that keep an automated Chromium off the network and away from first-run screens. */
 const quiet = [
@@ -104,22 +103,36 @@ function playwrightChromium(): string | undefined {
 }
 
 function install(): string {
-  const quietly = { stdio: ['ignore', 'ignore', 'inherit'] satisfies StdioOptions };
   console.error('No Chromium found; installing one. CHROME_PATH names another that is already there.');
   try {
-    if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-      execFileSync('apt-get', ['update', '-qq'], quietly);
-      execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], { ...quietly, env });
-      return '/usr/bin/chromium';
-    }
-    const cli = createRequire(import.meta.url).resolve('playwright-core/cli.js');
-    execFileSync(process.execPath, [cli, 'install', 'chromium'], quietly);
-    return chromium.executablePath();
+    return installFromDebian() ?? installFromPlaywright();
   } catch (cause) {
     throw new Error(
       'No Chromium or Chrome found, and installing one failed. Install it, or set CHROME_PATH to the executable of a Chrome-based browser.',
       { cause },
     );
   }
+}
+
+const quietly = { stdio: ['ignore', 'ignore', 'inherit'] satisfies StdioOptions };
+
+/** Where it can be had so; Ubuntu's package of that name, for one, is none. */
+function installFromDebian(): string | undefined {
+  const canInstall =
+    process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get');
+  if (!canInstall) return undefined;
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  try {
+    execFileSync('apt-get', ['update', '-qq'], quietly);
+    execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], { ...quietly, env });
+  } catch {
+    // apt-get has said why.
+    return undefined;
+  }
+  return existsSync('/usr/bin/chromium') ? '/usr/bin/chromium' : undefined;
+}
+
+function installFromPlaywright(): string {
+  execFileSync(process.execPath, [playwrightCli, 'install', 'chromium'], quietly);
+  return chromium.executablePath();
 }
