@@ -44,6 +44,8 @@ test('every row is on disk as soon as it is added, and replaces the one of its s
     { scenario: 'vae', engine: 'onnxruntime-web', flags: 'f16', error: 'no | kernel', made: '' },
     row('unet', 7),
   );
+  expect(more.has({ scenario: 'unet', engine: 'calotype', flags: 'stock' })).toBe(true);
+  expect(more.has({ scenario: 'vae', engine: 'onnxruntime-web', flags: 'f16' })).toBe(false);
   const { rows, adapter, driver } = await latest(out);
   expect({ adapter, driver }).toEqual({ adapter: 'a-card', driver: '1' });
   expect(

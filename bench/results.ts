@@ -52,6 +52,15 @@ export class Results {
     return this.#report;
   }
 
+  /** Whether there is a measurement of it. */
+  has(key: RowKey): boolean {
+    const { rows, requests } = this.#report;
+    return (
+      rows.some((row) => row.error === undefined && keyOf(row) === keyOf(key)) ||
+      requests.some(({ name, engine, flags }) => keyOf({ scenario: name, engine, flags }) === keyOf(key))
+    );
+  }
+
   async add(...rows: Row[]): Promise<void> {
     for (const row of rows) put(this.#report.rows, row, keyOf);
     await this.#save();

@@ -26,6 +26,7 @@ const usage = `usage: npm run bench -- [options]
   --list             names of all scenarios, measuring nothing
   --append           go on with the latest.json that is there; a row takes the place of an older one of the same
                      scenario, engine and flags
+  --missing          --append, and only what that file has no measurement of
   --add FILE         add the rows of a peer (bench/peers/pytorch.py --out FILE), or of a latest.json that was made
                      elsewhere, measuring nothing
   --precision P      f32|f16|packed-f16 (f16 where the adapter has it, else packed-f16)
@@ -58,6 +59,7 @@ export async function main(args: string[], places: Places): Promise<number> {
       flags: { type: 'string', multiple: true, default: ['stock', 'f16', 'experimental'] },
       list: { type: 'boolean', default: false },
       append: { type: 'boolean', default: false },
+      missing: { type: 'boolean', default: false },
       add: { type: 'string' },
       precision: { type: 'string' },
       runs: { type: 'string', default: '15' },
@@ -117,7 +119,7 @@ export async function main(args: string[], places: Places): Promise<number> {
         adapter: values.adapter ?? card?.adapter ?? found.name,
         browser: found.browser,
       };
-      results ??= await Results.open(values.out, machine, values.append);
+      results ??= await Results.open(values.out, machine, values.append || values.missing);
       const options: JobOptions = {
         flags,
         precision: (values.precision as Precision | undefined) ?? found.precision,
@@ -129,6 +131,7 @@ export async function main(args: string[], places: Places): Promise<number> {
         rules: values.rules,
       };
       for (const job of jobs) {
+        if (values.missing && results.has({ ...job, flags })) continue;
         // What is being measured when the time is up still ends.
         const longest = job.limitSeconds + 2 * (options.tune ?? 0);
         const limit = Math.min(longest, Number(values.limit ?? Infinity));
