@@ -133,6 +133,6 @@ function installFromDebian(): string | undefined {
 }
 
 function installFromPlaywright(): string {
-  execFileSync(process.execPath, [playwrightCli, 'install', 'chromium'], quietly);
+  execFileSync(process.execPath, [playwrightCli(), 'install', 'chromium'], quietly);
   return chromium.executablePath();
 }

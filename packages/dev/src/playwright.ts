@@ -11,5 +11,7 @@ const playwright: typeof Playwright = load('playwright-core');
 /** Playwright's Chromium. */
 export const chromium: typeof Playwright.chromium = playwright.chromium;
 
-/** Playwright's command, which installs browsers. */
-export const playwrightCli: string = join(dirname(load.resolve('playwright-core/package.json')), 'cli.js');
+/** Path of Playwright's command, which installs browsers. */
+export function playwrightCli(): string {
+  return join(dirname(load.resolve('playwright-core/package.json')), 'cli.js');
+}
