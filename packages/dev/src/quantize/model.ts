@@ -6,11 +6,18 @@ import {
   quantizableNodes,
   type Attribute,
   type Model,
+  type ModelGraph,
   type ModelNode,
   type TensorRef,
 } from '@calotype/core/tools';
 import { raiseOpset } from './opset.ts';
-import { quantizeAlongSecondAxis, quantizeMatrix, type Bits, type QuantizedTensor } from './tensors.ts';
+import {
+  quantizeAlongSecondAxis,
+  quantizeMatrix,
+  type Bits,
+  type QuantizedTensor,
+  type Weight,
+} from './tensors.ts';
 
 /** Where the contents of constants go, in the order of their making. */
 export interface ConstantWriter {
@@ -26,6 +33,9 @@ export interface QuantizedModel {
   /** Weights that are integers now. */
   weights: number;
 }
+
+/** ONNX's codes of the dtypes that weights may have, as `Cast` names them. */
+const castCodes: Readonly<Record<number, Weight['dtype']>> = { 1: 'float32', 10: 'float16' };
 
 const int = (value: number): Attribute => ({ type: 'int', value });
 
@@ -52,6 +62,8 @@ class ModelQuantizer {
   readonly #writer: ConstantWriter;
   /** Names of integers and scales, or of dequantized weights, by weight and form. */
   readonly #made = new Map<string, string>();
+  /** Weights that layers read in another dtype than the file has them in, by the names they have then. */
+  readonly #casts: ReadonlyMap<string, Weight>;
   /** Dequantizing nodes; they come before all others. */
   readonly #dequantizers: ModelNode[] = [];
 
@@ -61,6 +73,7 @@ class ModelQuantizer {
       opsets: new Map(model.opsets),
       graph: { ...model.graph, initializers: new Map(model.graph.initializers) },
     };
+    this.#casts = new Map(model.graph.nodes.flatMap((node) => castOf(node, model.graph.initializers) ?? []));
     this.#bits = format === 'int8' ? 8 : 4;
     this.#block = blockSizes[format];
     this.#writer = writer;
@@ -109,26 +122,27 @@ class ModelQuantizer {
     }
   }
 
-  #weight(name: string | undefined, least: number): TensorRef | undefined {
-    const ref = name === undefined ? undefined : this.model.graph.initializers.get(name);
-    const isFloat = ref?.dtype === 'float32' || ref?.dtype === 'float16';
-    return isFloat && ref.dims.reduce((product, dim) => product * dim, 1) >= least ? ref : undefined;
+  #weight(name: string | undefined, least: number): Weight | undefined {
+    if (name === undefined) return undefined;
+    const weight = this.#casts.get(name) ?? asWeight(this.model.graph.initializers.get(name));
+    return weight && weight.ref.dims.reduce((product, dim) => product * dim, 1) >= least ? weight : undefined;
   }
 
   /** x · w (+ bias) as MatMulNBits (and Add). */
   async #product(node: ModelNode, transposed: boolean): Promise<ModelNode[] | undefined> {
     const [x, name, bias] = node.inputs;
-    const ref = this.#weight(name, leastElements);
-    if (!ref || ref.dims.length !== 2) return undefined;
+    const weight = this.#weight(name, leastElements);
+    if (weight?.ref.dims.length !== 2) return undefined;
+    const { ref, dtype } = weight;
     const [columns, depth] = transposed ? [ref.dims[0]!, ref.dims[1]!] : [ref.dims[1]!, ref.dims[0]!];
     if (depth < leastDepth) return undefined;
     const blocks = Math.ceil(depth / this.#block);
     const key = `${name!}/${transposed ? 'rows' : 'columns'}`;
     const prefix =
       this.#made.get(key) ??
-      (await this.#store(key, await quantizeMatrix(ref, this.#bits, this.#block, transposed), {
+      (await this.#store(key, await quantizeMatrix(weight, this.#bits, this.#block, transposed), {
         integers: { dtype: 'uint8', dims: [columns, blocks, (this.#block * this.#bits) / 8] },
-        scales: { dtype: ref.dtype, dims: [columns * blocks] },
+        scales: { dtype, dims: [columns * blocks] },
       }));
     const product = bias ? `${node.outputs[0]!}/product` : node.outputs[0]!;
     const quantized: ModelNode = {
@@ -161,17 +175,19 @@ class ModelQuantizer {
   /** The node reading what DequantizeLinear gives. */
   async #behindDequantizer(node: ModelNode, operand: 0 | 1): Promise<ModelNode[] | undefined> {
     const name = node.inputs[operand]!;
-    const ref = this.#weight(name, operand === 0 ? leastTableElements : leastElements);
-    if (!ref || ref.dims.length < 2 || (operand === 0 && ref.dims.length !== 2)) return undefined;
+    const weight = this.#weight(name, operand === 0 ? leastTableElements : leastElements);
+    if (!weight) return undefined;
+    const { ref, dtype } = weight;
+    if (ref.dims.length < 2 || (operand === 0 && ref.dims.length !== 2)) return undefined;
     const depth = ref.dims.slice(1).reduce((product, dim) => product * dim, 1);
     // Blocks have to divide the channels: others would not lie on whole words in every kernel.
     const block = [this.#block, 32, 16, 8].find((size) => size <= this.#block && ref.dims[1]! % size === 0);
     if (depth < leastDepth || block === undefined) return undefined;
     const output = `${name}_dequantized`;
     if (!this.#made.has(name)) {
-      const prefix = await this.#store(name, await quantizeAlongSecondAxis(ref, this.#bits, block), {
+      const prefix = await this.#store(name, await quantizeAlongSecondAxis(weight, this.#bits, block), {
         integers: { dtype: this.#bits === 4 ? 'int4' : 'int8', dims: ref.dims },
-        scales: { dtype: ref.dtype, dims: ref.dims.with(1, ref.dims[1]! / block) },
+        scales: { dtype, dims: ref.dims.with(1, ref.dims[1]! / block) },
       });
       this.#dequantizers.push({
         name: output,
@@ -205,24 +221,44 @@ class ModelQuantizer {
     return key;
   }
 
-  /** Float weights that nobody reads any more. */
+  /** Float weights that nobody reads any more, and what made another dtype of them. */
   #dropUnused(): void {
     const { graph } = this.model;
-    const read = new Set(graph.outputs.map(({ name }) => name));
-    const visit = (nodes: readonly ModelNode[]): void => {
-      for (const node of nodes) {
-        for (const name of node.inputs) read.add(name);
-        for (const attribute of node.attributes.values()) {
-          if (attribute.type !== 'graph') continue;
-          for (const { name } of attribute.value.outputs) read.add(name);
-          visit(attribute.value.nodes);
-        }
-      }
-    };
-    visit(graph.nodes);
+    const isRead = readNames(graph);
+    graph.nodes = graph.nodes.filter(
+      ({ outputs }) => !this.#casts.has(outputs[0]!) || isRead.has(outputs[0]!),
+    );
+    const read = readNames(graph);
     const dropped = [...graph.initializers.keys()].filter((name) => !read.has(name));
     for (const name of dropped) graph.initializers.delete(name);
     // Old files list weights among the inputs too.
     graph.inputs = graph.inputs.filter(({ name }) => !dropped.includes(name));
   }
+}
+
+function asWeight(ref: TensorRef | undefined): Weight | undefined {
+  return ref?.dtype === 'float32' || ref?.dtype === 'float16' ? { ref, dtype: ref.dtype } : undefined;
+}
+
+/** The name that a weight gets by a Cast, and the weight. */
+function castOf(
+  { op, domain, inputs, outputs, attributes }: ModelNode,
+  initializers: ReadonlyMap<string, TensorRef>,
+): [[string, Weight]] | undefined {
+  const weight = op === 'Cast' && domain === '' ? asWeight(initializers.get(inputs[0]!)) : undefined;
+  const to = attributes.get('to');
+  const dtype = to?.type === 'int' ? castCodes[to.value] : undefined;
+  return weight && dtype && [[outputs[0]!, { ref: weight.ref, dtype }]];
+}
+
+/** Names that nodes or the caller read, inside conditions and loops too. */
+function readNames(graph: ModelGraph): Set<string> {
+  const read = new Set(graph.outputs.map(({ name }) => name));
+  for (const { inputs, attributes } of graph.nodes) {
+    for (const name of inputs) read.add(name);
+    for (const attribute of attributes.values()) {
+      if (attribute.type === 'graph') for (const name of readNames(attribute.value)) read.add(name);
+    }
+  }
+  return read;
 }

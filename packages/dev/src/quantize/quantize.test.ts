@@ -1,12 +1,20 @@
 import { mkdtemp, readdir, readFile, rm, writeFile, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readModel, readTensor, toNumbers, type Model, type TensorRef } from '@calotype/core/tools';
+import {
+  readModel,
+  readTensor,
+  toFloat16,
+  toNumbers,
+  type Model,
+  type TensorRef,
+} from '@calotype/core/tools';
 import * as ort from 'onnxruntime-web/wasm';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { fixturesDir } from '../fixtures.ts';
 import { hashFill } from '../hash-fill.ts';
 import { main } from './cli.ts';
+import { quantizeModel } from './model.ts';
 import { raiseOpset } from './opset.ts';
 
 ort.env.wasm.numThreads = 1;
@@ -130,6 +138,43 @@ describe.each([
       await readFile(`${source}/text_encoder/model.onnx`),
     );
   }, 60_000);
+});
+
+test('weights that are stored in float16 and cast', async () => {
+  const stored = await read(source);
+  const { graph } = stored;
+  const halves = [...graph.initializers].filter(([, { dims }]) => dims.length >= 2);
+  for (const [name, ref] of halves) {
+    const bytes = new Uint8Array(Uint16Array.from(await numbersOf(ref), toFloat16).buffer);
+    graph.initializers.delete(name);
+    graph.initializers.set(`${name}/f16`, {
+      ...ref,
+      name: `${name}/f16`,
+      dtype: 'float16',
+      data: { kind: 'inline', bytes },
+    });
+  }
+  graph.nodes.unshift(
+    ...halves.map(([name]): (typeof graph.nodes)[number] => ({
+      name, op: 'Cast', domain: '', overload: '', inputs: [`${name}/f16`], outputs: [name],
+      attributes: new Map([['to', { type: 'int', value: 1 }]]),
+    })),
+  ); // prettier-ignore
+  const made: string[] = [];
+  const { model, weights } = await quantizeModel(stored, 'int4', {
+    write: async (name, type, bytes) => {
+      made.push(`${type.dtype} ${name}`);
+      return { name, ...type, data: { kind: 'inline', bytes } };
+    },
+  });
+  expect(weights).toBe(41);
+  expect(made.filter((text) => text.endsWith('_scales')).every((text) => text.startsWith('float32 '))).toBe(
+    true,
+  );
+  const left = [...model.graph.initializers.values()].filter(({ dtype }) => dtype === 'float16');
+  expect(left).toHaveLength(halves.length - 41);
+  const casts = model.graph.nodes.filter(({ inputs }) => inputs[0]?.endsWith('/f16'));
+  expect(casts).toHaveLength(halves.length - 41);
 });
 
 test('bad arguments', async () => {

@@ -10,10 +10,15 @@ import {
 /** Bits of an integer. */
 export type Bits = 4 | 8;
 
+/** A weight of a file, and the dtype that its layer has it in and scales get. */
+export interface Weight {
+  ref: TensorRef;
+  dtype: 'float16' | 'float32';
+}
+
 /** A weight in integers and scales, as its operator wants them. */
 export interface QuantizedTensor {
   integers: Uint8Array<ArrayBuffer>;
-  /** In the dtype of the weight. */
   scales: Uint8Array<ArrayBuffer>;
 }
 
@@ -66,10 +71,10 @@ function scaleWriter(
  * A matrix as MatMulNBits wants it: columns one after the other, each in blocks along the sums, unsigned; what hangs over
  * the end is the zero point.
  *
- * @param ref [K, N], or [N, K] where `transposed`
+ * @param weight [K, N], or [N, K] where `transposed`
  */
 export async function quantizeMatrix(
-  ref: TensorRef,
+  { ref, dtype }: Weight,
   bits: Bits,
   block: number,
   transposed: boolean,
@@ -77,7 +82,7 @@ export async function quantizeMatrix(
   const [depth, columns] = transposed ? [ref.dims[1]!, ref.dims[0]!] : [ref.dims[0]!, ref.dims[1]!];
   const blocks = Math.ceil(depth / block);
   const integers = new Integers(columns * blocks * block, bits, false);
-  const scales = scaleWriter(columns * blocks, ref.dtype);
+  const scales = scaleWriter(columns * blocks, dtype);
   const put = (column: number, b: number, weights: Float64Array): void => {
     const quantized = quantizeBlock(weights, bits);
     scales.set(column * blocks + b, quantized.scale);
@@ -114,7 +119,7 @@ export async function quantizeMatrix(
 
 /** A tensor [O, I, …] as DequantizeLinear wants it: in its own order, signed, with blocks along axis 1. */
 export async function quantizeAlongSecondAxis(
-  ref: TensorRef,
+  { ref, dtype }: Weight,
   bits: Bits,
   block: number,
 ): Promise<QuantizedTensor> {
@@ -122,7 +127,7 @@ export async function quantizeAlongSecondAxis(
   const taps = rest.reduce((product, dim) => product * dim, 1);
   const blocks = inputs / block;
   const integers = new Integers(outer * inputs * taps, bits, true);
-  const scales = scaleWriter(outer * blocks * taps, ref.dtype);
+  const scales = scaleWriter(outer * blocks * taps, dtype);
   const row = inputs * taps;
   const rows = Math.max(1, Math.floor(CHUNK / row));
   for (let first = 0; first < outer; first += rows) {
