@@ -83,9 +83,9 @@ describe('Stable Diffusion 1.5', () => {
     expect(result.fetchBytes).toBeGreaterThan(weightBytes);
     expect(result.fetchBytes).toBeLessThan(weightBytes + 10 * MB);
     const [, unet] = result.components;
-    // 860 M parameters in float16.
+    // 860 M parameters in float16, and more for 3x3 kernels that are kept transformed or summed.
     expect(unet!.footprint!.weightBytes / MB).toBeGreaterThan(1700);
-    expect(unet!.footprint!.weightBytes / MB).toBeLessThan(1750);
+    expect(unet!.footprint!.weightBytes / MB).toBeLessThan(1850);
     expect(result.peakBytes).toBeGreaterThan(result.residentBytes);
     expect(result.swappedPeakBytes).toBeLessThan(result.peakBytes);
   });
