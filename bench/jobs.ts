@@ -154,6 +154,7 @@ function wrongWith(
 const ortSettings: readonly OrtSettings[] = [
   { preferredLayout: 'NHWC', enableGraphCapture: true },
   { preferredLayout: 'NHWC', enableGraphCapture: false },
+  { preferredLayout: 'NHWC', enableGraphCapture: false, castNorms: true },
   { preferredLayout: 'NCHW', enableGraphCapture: false },
 ];
 
@@ -177,12 +178,14 @@ function ortJob(scenario: GraphScenario): Job {
             ] as const),
           );
         } catch (error) {
-          const { preferredLayout, enableGraphCapture } = settings;
+          const { preferredLayout, enableGraphCapture, castNorms } = settings;
           const text = messageOf(error);
           // No settings change what the browser lacks.
           if (text.includes('shader-f16')) throw error;
           await opened.close();
-          refused.push(`${preferredLayout}${enableGraphCapture ? ' with graph capture' : ''}: ${text}`);
+          refused.push(
+            `${preferredLayout}${enableGraphCapture ? ' with graph capture' : ''}${castNorms ? ' with norms cast' : ''}: ${text}`,
+          );
         }
       }
       throw new Error(refused.join('; '));

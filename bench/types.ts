@@ -84,6 +84,8 @@ export interface Measurement {
 export interface OrtSettings {
   preferredLayout: 'NHWC' | 'NCHW';
   enableGraphCapture: boolean;
+  /** Brings what layer norms scale by to the type of what they act on, which the exporter mixes and the runtime refuses. */
+  castNorms?: boolean;
 }
 
 /** What the page offers to the runner. */

@@ -7,7 +7,7 @@ import { at } from './phase.ts';
 import { distance, expectedOf, feedsOf, referenceOf, type Feed, type Reference } from './reference.ts';
 import { timed } from './timing.ts';
 import { watchGpu, type Watch } from './watch.ts';
-import { readGraph, splitModel } from './weights-file.ts';
+import { readGraph, splitModel, withCastNorms } from './weights-file.ts';
 
 /**
  * Times one graph in onnxruntime-web's WebGPU provider (the native one, JSPI build): weights as external data, which
@@ -29,7 +29,11 @@ export async function runOrt(
       'the graph is float16, and onnxruntime-web runs such only where the browser has shader-f16',
     );
   at('making its weights');
-  const { bytes, externalData } = await splitModel(scenario.graph, model, device);
+  const { bytes, externalData } = await splitModel(
+    scenario.graph,
+    settings.castNorms ? withCastNorms(model) : model,
+    device,
+  );
 
   at('loading onnxruntime-web');
   const ort = await import('onnxruntime-web/jspi');
@@ -84,6 +88,7 @@ export async function runOrt(
     );
   }
   const capture = settings.enableGraphCapture ? 'graph capture' : 'no graph capture';
+  const casts = settings.castNorms ? ', norms cast' : '';
   return {
     row: {
       scenario: scenario.name,
@@ -95,7 +100,7 @@ export async function runOrt(
       peakBytes,
       dispatches,
       coldMs,
-      settings: `${ort.env.versions.web} jspi, ${settings.preferredLayout}, ${capture}, inputs and outputs on the GPU`,
+      settings: `${ort.env.versions.web} jspi, ${settings.preferredLayout}, ${capture}${casts}, inputs and outputs on the GPU`,
     },
   };
 }

@@ -27,7 +27,7 @@ export async function splitModel(
   model: Model,
   device: GPUDevice,
 ): Promise<{ bytes: Uint8Array; externalData: { path: string; data: Uint8Array }[] }> {
-  const { bytes, external } = writeModel(withCastNorms(model));
+  const { bytes, external } = writeModel(model);
   const fill = filler(await graphStore(graph), device);
   const externalData: { path: string; data: Uint8Array }[] = [];
   for (const [path, { data }] of external) {
@@ -40,9 +40,9 @@ export async function splitModel(
 
 /**
  * The model with scales and shifts of layer norms brought to the type of what they act on. The exporter mixes them, which
- * onnxruntime refuses; it folds the casts away.
+ * onnxruntime refuses.
  */
-function withCastNorms(model: Model): Model {
+export function withCastNorms(model: Model): Model {
   const nodes = model.graph.nodes.flatMap((node) => {
     if (node.op !== 'LayerNormalization') return [node];
     const [x, ...affine] = node.inputs as [string, ...string[]];
