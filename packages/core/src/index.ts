@@ -24,6 +24,7 @@ export type { CustomKernelSpec } from './gpu/custom-kernel.ts';
 
 export { forgetTuning } from './tuning/table.ts';
 export type { TuningEntry, TuningTable } from './tuning/table.ts';
+export { tune } from './tuning/tune.ts';
 export type { TunedProblem, TuneOptions, TuningReport } from './tuning/tune.ts';
 
 export { footprintOf } from './plan/footprint.ts';

@@ -34,8 +34,6 @@ import { cpuReport, gpuReport, type SessionReport } from './session/report.ts';
 import { declaredShapes, planRequest, type InputShapes, type PlanRequest } from './session/request.ts';
 import { WeightUpdates, type UpdatesByWeight } from './session/weight-updates.ts';
 import { WholeExecutable } from './session/whole-executable.ts';
-import { recording, type PlannedProblem } from './tuning/problems.ts';
-import { tune, worthTuning, type TuneOptions, type TuningReport } from './tuning/tune.ts';
 import { resolveModelSource, type ModelSource } from './source/model-source.ts';
 
 export interface SessionOptions {
@@ -255,26 +253,18 @@ export class Session {
     });
   }
 
-  /**
-   * Times several kernels for each product and attention of a run with these shapes and takes the fastest from then on,
-   * in all sessions of the engine; the browser keeps what was found for such a device (`EngineOptions.measured`). It
-   * takes `seconds` of a GPU that should have nothing else to do, and memory for a few weights. Programs of this session
-   * are made again.
-   *
-   * @throws UnsupportedDeviceError without WebGPU; what `plan` and `prepare` throw
-   */
-  tune(inputs: InputShapes, options: TuneOptions = {}): Promise<TuningReport> {
-    return this.#inTurn(options.signal, async () => {
-      const { engine } = this;
-      if (!engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
-      const problems = new Map<string, { planned: PlannedProblem; count: number }>();
-      await this.#withValues(inputs, (request) =>
-        this.#planFor(request, options.signal, undefined, recording(problems)),
-      );
-      const precision = this.#options.precision ?? engine.precision;
-      const report = await this.#withRoom(0, () => tune(engine, precision, worthTuning(problems), options));
+  /** @internal Plans with another tuning than the engine's. */
+  planWith(inputs: InputShapes, tuning: KernelTuning, signal?: AbortSignal): Promise<Plan> {
+    return this.#inTurn(signal, async () => {
+      if (!this.engine) throw new UnsupportedDeviceError(this.#cpuReason!, 'navigator.gpu');
+      return this.#withValues(inputs, (request) => this.#planFor(request, signal, undefined, tuning));
+    });
+  }
+
+  /** @internal Lets go of everything prepared: the engine's tuning has changed. */
+  forget(): Promise<void> {
+    return this.#inTurn(undefined, async () => {
       while (this.#programs.evict());
-      return report;
     });
   }
 

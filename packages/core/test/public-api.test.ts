@@ -11,6 +11,7 @@ test('the public surface', () => {
       "DisposedError",
       "Engine",
       "FileChangedError",
+      "GpuClock",
       "InvalidModelError",
       "ModelCache",
       "NumericError",
@@ -36,6 +37,7 @@ test('the public surface', () => {
       "printPlan",
       "readModel",
       "setOrtAssets",
+      "tune",
       "urlSource",
       "urlStore",
     ]

@@ -35,7 +35,7 @@ export interface EngineOptions {
    * their weights are read again when they run.
    */
   memoryBudget?: number;
-  /** Whether to begin with what `Session.tune` measured on earlier visits. True by default. */
+  /** Whether to begin with what `tune` measured on earlier visits. True by default. */
   measured?: boolean;
 }
 
@@ -69,7 +69,7 @@ export class Engine {
   readonly launches: Launches;
   /** @internal How far runs with a signal are ahead of the GPU, all sessions together. */
   readonly pacer: Pacer = new Pacer(() => this.gpuShare);
-  /** What was measured on such a device, now or on an earlier visit (`Session.tune`). */
+  /** What was measured on such a device, now or on an earlier visit (`tune`). */
   readonly measured: TuningTable = new TuningTable();
   /** What plans made from now on take in place of the kernels' own rules. */
   tuning: KernelTuning = this.measured;

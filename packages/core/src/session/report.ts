@@ -27,7 +27,7 @@ export interface SessionReport {
   evictions: number;
   /** Weights of few bits. Those that have to lie on the GPU in floats say why. */
   quantized: readonly QuantizedWeight[];
-  /** Kinds of products and attentions whose kernel was measured to be the fastest on this device (`Session.tune`). */
+  /** Kinds of products and attentions whose kernel was measured to be the fastest on this device (`tune`). */
   tuned: readonly string[];
   /** The report in words. */
   toString(): string;

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { model } from '../../test/onnx-writer.ts';
+import { addAndMultiply } from '../../test/tiny-models.ts';
 import { random, runGraph, TestGraph } from '../../test/run-graph.ts';
 import { Engine } from '../gpu/engine.ts';
 import { fmaTiles } from '../kernels/gemm/choose-fma.ts';
@@ -6,7 +8,9 @@ import type { GemmProblem } from '../kernels/gemm/problem.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import { gemmKey, recording, type PlannedProblem } from './problems.ts';
 import { forgetTuning } from './table.ts';
-import { tune } from './tune.ts';
+import { createSession } from '../session.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { tune, tuneProblems } from './tune.ts';
 
 let engine: Engine;
 beforeAll(async () => {
@@ -41,7 +45,7 @@ test('the fastest of several kernels is found, kept, and there on the next visit
   const live = engine.buffers.liveBytes;
   const rule = { kind: 'fma', tile: fmaTiles.small, slices: 1 } as const;
   const problems = new Map([[key, { planned: { kind: 'gemm' as const, problem, rule }, count: 3 }]]);
-  const report = await tune(engine, 'packed-f16', problems);
+  const report = await tuneProblems(engine, 'packed-f16', problems);
   expect(report).toMatchObject({ measured: 1, known: 0, left: 0, kept: true });
   expect(engine.buffers.liveBytes).toBe(live);
   const entry = engine.measured.get(key)!;
@@ -54,7 +58,11 @@ test('the fastest of several kernels is found, kept, and there on the next visit
   expect(only!.tried[0]!.milliseconds).toBe(entry.ruleMilliseconds);
   expect(engine.tuning.gemm!(problem, rule)).toEqual(entry.choice);
 
-  expect(await tune(engine, 'packed-f16', problems)).toMatchObject({ measured: 0, known: 1, problems: [] });
+  expect(await tuneProblems(engine, 'packed-f16', problems)).toMatchObject({
+    measured: 0,
+    known: 1,
+    problems: [],
+  });
   const other = { kind: 'fma', tile: fmaTiles.narrow8, slices: 2 } as const;
   engine.measured.set(key, { ...entry, choice: other });
   const { plan } = await run(engine.tuning);
@@ -68,12 +76,22 @@ test('the fastest of several kernels is found, kept, and there on the next visit
   expect(fresh.measured.size).toBe(0);
 });
 
+test('a session runs on after it; what is too small to be timed stays as it is', async () => {
+  using session = await createSession(model(addAndMultiply), { engine });
+  const x = new Tensor('float32', [1, 3], Float32Array.of(1, 1, 1));
+  const report = await tune(session, { x });
+  expect(report).toMatchObject({ measured: 0, known: 0, left: 0, problems: [] });
+  const { y } = await session.run({ x });
+  expect(Array.from((await y!.data()) as Float32Array)).toEqual([2, 3, 4]);
+  y!.dispose();
+});
+
 test('no time is left', async () => {
   const problem = { ...(await planned()), rows: 63 };
   const rule = { kind: 'fma', tile: fmaTiles.small, slices: 1 } as const;
   const problems = new Map([
     [gemmKey(problem), { planned: { kind: 'gemm' as const, problem, rule }, count: 1 }],
   ]);
-  const report = await tune(engine, 'packed-f16', problems, { seconds: 0 });
+  const report = await tuneProblems(engine, 'packed-f16', problems, { seconds: 0 });
   expect(report).toMatchObject({ measured: 0, left: 1, problems: [] });
 });

@@ -2,9 +2,11 @@ import type { Engine } from '../gpu/engine.ts';
 import type { AttentionChoice } from '../kernels/attention/choose.ts';
 import type { GemmChoice } from '../kernels/gemm/choose.ts';
 import type { Precision } from '../plan/capabilities.ts';
+import type { Session } from '../session.ts';
+import type { InputShapes } from '../session/request.ts';
 import { candidatesFor } from './candidates.ts';
 import { operandBytes, probeOf, timeOf, type Probe } from './probe.ts';
-import { flopsOf, type PlannedProblem } from './problems.ts';
+import { flopsOf, recording, type PlannedProblem } from './problems.ts';
 
 /** A candidate has to be this much faster than the rules' choice: measurements differ by a few percent. */
 const FASTER = 0.95;
@@ -20,7 +22,7 @@ export interface TuneOptions {
   onProgress?: (progress: { done: number; total: number }) => void;
 }
 
-/** What `Session.tune` found. */
+/** What `tune` found. */
 export interface TuningReport {
   /** Kinds of products and attentions in the graph that were measured now, known already, and left for lack of time. */
   measured: number;
@@ -43,13 +45,29 @@ export interface TunedProblem {
 
 type Problems = ReadonlyMap<string, { planned: PlannedProblem; count: number }>;
 
-/** Those that take long enough to be timed. */
-export function worthTuning(problems: Problems): Problems {
-  return new Map([...problems].filter(([, { planned }]) => flopsOf(planned) >= LEAST_FLOPS));
+/**
+ * Times several kernels for each product and attention of a run with these shapes and takes the fastest from then on, in
+ * all sessions of the engine; the browser keeps what was found for such a device (`EngineOptions.measured`). It takes
+ * `seconds` of a GPU that should have nothing else to do, and memory for a few weights. The session's programs are made
+ * again when they are wanted.
+ *
+ * @throws UnsupportedDeviceError without WebGPU; what `session.plan` and `session.prepare` throw
+ */
+export async function tune(
+  session: Session,
+  inputs: InputShapes,
+  options: TuneOptions = {},
+): Promise<TuningReport> {
+  const problems = new Map<string, { planned: PlannedProblem; count: number }>();
+  const { precision } = await session.planWith(inputs, recording(problems), options.signal);
+  const worthTiming = [...problems].filter(([, { planned }]) => flopsOf(planned) >= LEAST_FLOPS);
+  const report = await tuneProblems(session.engine!, precision, new Map(worthTiming), options);
+  await session.forget();
+  return report;
 }
 
 /** Times ways to compute each of the problems on the device and notes the fastest in the engine's table. */
-export async function tune(
+export async function tuneProblems(
   engine: Engine,
   precision: Precision,
   problems: Problems,
