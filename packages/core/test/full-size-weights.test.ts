@@ -8,6 +8,7 @@ import { specialize } from '../src/graph/specialize.ts';
 import { readModel } from '../src/onnx/reader.ts';
 import type { TensorType } from '../src/ops/op.ts';
 import type { Capabilities, Precision } from '../src/plan/capabilities.ts';
+import { footprintOf } from '../src/plan/footprint.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { quantizableLayers } from '../src/plan/quantizable.ts';
@@ -90,6 +91,12 @@ describe('weights on the GPU', () => {
     expect(plan.weightBytes).toBeLessThanOrEqual(most * GB);
     expect(plan.quantized.every(({ inflated }) => inflated === undefined)).toBe(true);
   });
+});
+
+test("SDXL's UNet loads and runs as int4 within 2 GB at 1024 pixels", async () => {
+  const { peakBytes } = footprintOf(planOf(await graphOf('sdxl-unet-fp16', 128), 'f16', 'int4'));
+  console.info(`peak ${(peakBytes / GB).toFixed(3)} GB`);
+  expect(peakBytes).toBeLessThanOrEqual(2 * GB);
 });
 
 test.each(['text_encoder', 'unet', 'vae_decoder', 'vae_encoder'])(
