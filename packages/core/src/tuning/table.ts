@@ -50,8 +50,7 @@ export class TuningTable implements KernelTuning {
   /** Adds what the browser keeps for such a device. Without Cache Storage (an insecure page) there is nothing. */
   async load(capabilities: Capabilities): Promise<void> {
     if (!('caches' in globalThis)) return;
-    const cache = await caches.open(CACHE);
-    const response = await cache.match(addressOf(capabilities));
+    const response = await caches.match(addressOf(capabilities), { cacheName: CACHE });
     if (!response) return;
     const entries = (await response.json()) as [string, TuningEntry][];
     for (const [key, entry] of entries) this.#entries.set(key, entry);
