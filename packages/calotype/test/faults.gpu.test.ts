@@ -129,14 +129,14 @@ test('latents are the same alone and among seven others', async () => {
 
 test('a device destroyed in the middle of a step costs the steps since the last checkpoint, no request', async () => {
   const release = hold();
-  const wanted: Options[] = [1, 2].map((seed) => ({ ...options, seed, numInferenceSteps: 20 }));
+  const wanted: Options[] = [1, 2].map((seed) => ({ ...options, seed, numInferenceSteps: 14 }));
   const alone = await generate(wanted[0]!);
   const told: ClientProgress[] = [];
   const results = wanted.map((request, i) =>
     generate(request, undefined, (progress) => i === 0 && told.push(progress)),
   );
   await expect
-    .poll(() => told.some((p) => p.stage === 'denoise' && p.step > 8), { timeout: 30_000 })
+    .poll(() => told.some((p) => p.stage === 'denoise' && p.step > 6), { timeout: 30_000 })
     .toBe(true);
   engines[0]!.device.destroy();
   const pictures = await Promise.all(results);
@@ -154,7 +154,7 @@ test('a loss while the network is gone is made good from the cache', async () =>
   await generate({ ...options, numInferenceSteps: 1, seed: 1 });
   const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));
   try {
-    const going = generate({ ...options, numInferenceSteps: 20, seed: 1 });
+    const going = generate({ ...options, numInferenceSteps: 12, seed: 1 });
     await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
     engines[0]!.device.destroy();
     expect((await going).images.length).toBe(1);
@@ -172,7 +172,7 @@ test('without a cache it fails the requests with what reading said; later ones w
   await generate(request, undefined, undefined, uncached);
   const offline = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'));
   try {
-    const failing = generate({ ...request, numInferenceSteps: 30 }, undefined, undefined, uncached);
+    const failing = generate({ ...request, numInferenceSteps: 20 }, undefined, undefined, uncached);
     failing.catch(() => {});
     await expect.poll(() => served.stats()).toMatchObject({ active: 1 });
     engines[0]!.device.destroy();
@@ -225,15 +225,15 @@ test('a worker that is terminated is replaced, and its requests go on', async ()
       return worker;
     },
   });
-  const alone = await client.generate({ ...options, numInferenceSteps: 20, seed: 4 });
+  const alone = await client.generate({ ...options, numInferenceSteps: 12, seed: 4 });
   let step = 0;
   const result = client.generate({
     ...options,
-    numInferenceSteps: 20,
+    numInferenceSteps: 12,
     seed: 4,
     onProgress: (progress) => progress.stage === 'denoise' && (step = progress.step),
   });
-  await expect.poll(() => step, { timeout: 20_000 }).toBeGreaterThan(5);
+  await expect.poll(() => step, { timeout: 20_000 }).toBeGreaterThan(3);
   workers[0]!.terminate();
   expect(worstDifference(await result, alone)).toBeLessThanOrEqual(1);
   expect(workers.length).toBe(2);
