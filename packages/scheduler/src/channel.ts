@@ -6,7 +6,7 @@ export interface Channel {
   start?: () => void;
 }
 
-/** What passes beside comlink's calls. comlink ignores it, and this ignores comlink's. */
+/** What passes beside the calls, whose messages have another form: each side ignores the other's. */
 export type Notice =
   /** The client asks who is there. */
   | { calotype: 'hello'; client: string }
