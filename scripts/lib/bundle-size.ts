@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'vite';
 import { root } from './run.ts';
@@ -41,21 +41,47 @@ export async function bundleSizes(folders: string[]): Promise<BundleSize[]> {
   return sizes;
 }
 
-/** Bytes that the demo page's JavaScript should have at most, workers included, gzipped. */
-export const DEMO_GOAL = 250_000;
+/** Bytes that the demo page's JavaScript may have at most until its first picture, workers included, gzipped. */
+export const DEMO_LIMIT = 250_000;
 
-/** Bytes from which on the gate fails: what the page has, and a little. Lower it with the page, down to the goal. */
-export const DEMO_LIMIT = 280_000;
+export interface DemoSize {
+  /** Up to the first picture. */
+  first: Omit<BundleSize, 'name'>;
+  /** Fetched when it is wanted: gzipped bytes. */
+  later: number;
+}
 
 /** JavaScript of the built demo, without onnxruntime: that is fetched only for operators that the engine lacks. */
-export async function demoSize(dist: string): Promise<Omit<BundleSize, 'name'>> {
-  const files = await readdir(dist, { recursive: true });
-  const scripts = files.filter((file) => file.endsWith('.js') && !/(^|[/\\])ort\./.test(file));
-  const size = { minified: 0, gzipped: 0 };
-  for (const file of scripts) {
-    const code = await readFile(join(dist, file));
-    size.minified += code.length;
-    size.gzipped += gzipSync(code, { level: 9 }).length;
+export async function demoSize(dist: string): Promise<DemoSize> {
+  const files = (await readdir(dist, { recursive: true })).filter((file) => file.endsWith('.js'));
+  const scripts = new Map<string, Buffer>();
+  for (const file of files) {
+    if (!basename(file).startsWith('ort.')) scripts.set(basename(file), await readFile(join(dist, file)));
+  }
+  const page = await readFile(join(dist, 'index.html'), 'utf8');
+  const reached = new Set<string>();
+  const reach = (name: string): void => {
+    if (reached.has(name) || !scripts.has(name)) return;
+    reached.add(name);
+    // It names every file of the build, to keep them.
+    if (name === 'service-worker.js') return;
+    scriptsIn(scripts.get(name)!.toString()).forEach(reach);
+  };
+  scriptsIn(page).forEach(reach);
+  const size: DemoSize = { first: { minified: 0, gzipped: 0 }, later: 0 };
+  for (const [name, code] of scripts) {
+    const gzipped = gzipSync(code, { level: 9 }).length;
+    if (!reached.has(name)) size.later += gzipped;
+    else size.first = { minified: size.first.minified + code.length, gzipped: size.first.gzipped + gzipped };
   }
   return size;
+}
+
+/** Names of the scripts that a text loads by itself: static imports, workers, script elements. */
+function scriptsIn(text: string): string[] {
+  const itself = text
+    .replaceAll(/\bimport\(\s*["'`][^"'`]*["'`]\s*\)/g, '')
+    // What Vite would fetch along with a dynamic import.
+    .replaceAll(/__vite__mapDeps=[^;]*;/g, '');
+  return [...itself.matchAll(/["'`]([^"'`\s]*\.js)["'`]/g)].map(([, path]) => basename(path!));
 }

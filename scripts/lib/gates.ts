@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { bundleSizes, DEMO_GOAL, DEMO_LIMIT, demoSize } from './bundle-size.ts';
+import { bundleSizes, DEMO_LIMIT, demoSize } from './bundle-size.ts';
 import { root, runNode, runTool } from './run.ts';
 
 /** What one gate of `npm test` found. */
@@ -138,12 +138,12 @@ async function size(): Promise<Outcome> {
   for (const { name, minified, gzipped } of rows) {
     console.log(`${name.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
   }
-  const { minified, gzipped } = await demoSize(dist);
-  console.log(`${'demo page'.padEnd(24)} ${kilobytes(minified)} minified  ${kilobytes(gzipped)} gzipped`);
-  count(outcome, gzipped <= DEMO_LIMIT);
-  if (gzipped <= DEMO_GOAL) return outcome;
-  // The engine alone takes most of it: lazy families and samplers would bring it to the goal.
-  const over = `${kilobytes(gzipped).trim()} gzipped, should have ${kilobytes(DEMO_GOAL).trim()}`;
+  const { first, later } = await demoSize(dist);
+  const sizes = `${kilobytes(first.minified)} minified  ${kilobytes(first.gzipped)} gzipped`;
+  console.log(`${'demo page'.padEnd(24)} ${sizes}, and ${kilobytes(later).trim()} when it is wanted`);
+  count(outcome, first.gzipped <= DEMO_LIMIT);
+  if (first.gzipped <= DEMO_LIMIT) return outcome;
+  const over = `${kilobytes(first.gzipped).trim()} gzipped, more than ${kilobytes(DEMO_LIMIT).trim()}`;
   return { ...outcome, notes: [`size: the demo page has ${over}`] };
 }
 

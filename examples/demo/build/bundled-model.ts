@@ -98,22 +98,27 @@ async function findModel(): Promise<Found> {
       path: `models/${id}-${version}/`,
       bytes,
       manifest: trained
-        ? { name: 'Pocket', defaults: { steps: 4, guidanceScale: 1 }, ...(await readManifest(folder)) }
-        : {
-            name: 'Tiny',
-            randomWeights: true,
-            defaults: { steps: 4, guidanceScale: 1 },
-          },
+        ? { name: 'Pocket', ...(await readManifest(folder)) }
+        : { name: 'Tiny', randomWeights: true, defaults: { steps: 4, guidanceScale: 1 } },
     },
   };
 }
 
 /** What the page should know before it reads the model's folder; the vocabulary can wait. */
 async function readManifest(folder: string): Promise<ModelManifest> {
-  const file = join(folder, 'calotype.json');
-  if (!existsSync(file)) return {};
-  const { vocabulary: _, ...manifest } = JSON.parse(await readFile(file, 'utf8')) as ModelManifest;
-  return manifest;
+  const json = async (name: string): Promise<unknown> =>
+    existsSync(join(folder, name)) ? JSON.parse(await readFile(join(folder, name), 'utf8')) : {};
+  const { vocabulary: _, ...manifest } = (await json('calotype.json')) as ModelManifest;
+  const index = (await json('model_index.json')) as {
+    _generation_defaults?: { num_inference_steps?: number; guidance_scale?: number };
+  };
+  const { num_inference_steps: steps, guidance_scale: guidanceScale } = index._generation_defaults ?? {};
+  const defaults = {
+    ...(steps !== undefined && { steps }),
+    ...(guidanceScale !== undefined && { guidanceScale }),
+    ...manifest.defaults,
+  };
+  return { ...manifest, defaults };
 }
 
 async function readCard(): Promise<ModelCard> {

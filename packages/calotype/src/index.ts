@@ -11,7 +11,7 @@ export type {
 export * from './errors.ts';
 export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';
-export type { GenerationDefaults, ModelFacts } from './model/facts.ts';
+export { generationDefaultsOf, type GenerationDefaults, type ModelFacts } from './model/facts.ts';
 export { DiffusionModel } from './model/model.ts';
 export type { Family } from './families/index.ts';
 export type {

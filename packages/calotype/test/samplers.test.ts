@@ -195,7 +195,7 @@ describe('packing', () => {
 
 describe('errors name the field and the remedy', () => {
   const cases: [string, SchedulerConfig, SamplerOptions, string, RegExp][] = [
-    ['nope', {}, {}, 'sampler', /Use one of ddim/],
+    ['nope', {}, {}, 'sampler', /Use one of .*ddim/],
     ['ddim', { thresholding: true }, {}, 'thresholding', /set it to false/],
     ['ddim', { beta_schedule: 'laplace' }, {}, 'beta_schedule', /use one of linear/],
     ['ddim', { beta_start: 'x' }, {}, 'beta_start', /expected a number/],

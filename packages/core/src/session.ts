@@ -8,7 +8,6 @@ import {
   type UnsupportedOp,
 } from './errors.ts';
 import { OrtIslands } from './fallback/islands.ts';
-import { WholeGraph } from './fallback/whole-graph.ts';
 import { checkPrecision, Engine } from './gpu/engine.ts';
 import type { DispatchTime } from './gpu/profiler.ts';
 import { Profiler } from './gpu/profiler.ts';
@@ -429,6 +428,7 @@ export class Session {
     signal,
     onProgress = this.#options.onProgress,
   }: PrepareOptions): Promise<WholeExecutable> {
+    const { WholeGraph } = await import('./fallback/whole-graph.ts');
     const graph = await WholeGraph.create(this.#model, this.#template.file, { signal, onProgress });
     const whole = new WholeExecutable(graph, this.#template);
     if (this.#disposed) whole.dispose();

@@ -14,8 +14,9 @@ export class Desk {
     ),
   );
 
-  open(source: DeskSource, manifest: ModelManifest): Promise<ModelFacts> {
-    return this.#client.call('open', { source, manifest });
+  /** @param own whether it is the page's own model, which the service worker keeps */
+  open(source: DeskSource, manifest: ModelManifest, own: boolean): Promise<ModelFacts> {
+    return this.#client.call('open', { source, manifest, own });
   }
 
   read(prompt: string): Promise<Reading> {

@@ -1,4 +1,4 @@
-import type { ModelFolder, SchedulerConfig } from 'calotype';
+import { generationDefaultsOf, type ModelFolder, type SchedulerConfig } from 'calotype';
 import type { ModelManifest } from '../models/bundled.ts';
 
 /** What the form needs to know of a model. */
@@ -36,13 +36,14 @@ export async function readFacts(folder: ModelFolder, told: ModelManifest): Promi
   const width = told.defaults?.width ?? native;
   const height = told.defaults?.height ?? native;
   const guessed = guessDefaults(scheduler ?? {});
+  const own = generationDefaultsOf(folder.index);
   return {
     name: told.name,
     description: told.description,
     randomWeights: told.randomWeights ?? false,
     defaults: {
-      steps: told.defaults?.steps ?? guessed.steps,
-      guidanceScale: told.defaults?.guidanceScale ?? guessed.guidanceScale,
+      steps: told.defaults?.steps ?? own.numInferenceSteps ?? guessed.steps,
+      guidanceScale: told.defaults?.guidanceScale ?? own.guidanceScale ?? guessed.guidanceScale,
       width,
       height,
     },

@@ -18,7 +18,7 @@ export interface Reading {
 // A type, not an interface: only those fit the index signature of `Service`.
 export type DeskService = {
   /** Opens a model folder in place of the one before, and tells about it. */
-  open: Job<{ source: DeskSource; manifest: ModelManifest }, ModelFacts>;
+  open: Job<{ source: DeskSource; manifest: ModelManifest; own: boolean }, ModelFacts>;
   read: Job<{ prompt: string }, Reading>;
 };
 
@@ -30,9 +30,9 @@ let vocabulary: Vocabulary | undefined;
 let tokenizer: Promise<PromptTokenizer> | undefined;
 
 export const service: DeskService = {
-  async open({ source, manifest }) {
+  async open({ source, manifest, own }) {
     tokenizer = undefined;
-    folder = await ModelFolder.open(source);
+    folder = await ModelFolder.open(source, undefined, { cache: !own });
     const told = await readManifest(folder, manifest);
     vocabulary = told.vocabulary && new Vocabulary(told.vocabulary);
     return readFacts(folder, told);

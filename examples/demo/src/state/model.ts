@@ -1,4 +1,4 @@
-import { computed, signal, type ReadonlySignal } from '@preact/signals';
+import { signal } from '@preact/signals';
 import { TextToImageClient, type LoadProgress } from 'calotype';
 import { Desk } from '../desk/desk.ts';
 import type { ModelFacts } from '../desk/facts.ts';
@@ -10,7 +10,7 @@ import { announce } from './announce.ts';
 export type ModelState =
   | { is: 'waiting' }
   | { is: 'loading'; progress: LoadProgress | undefined }
-  | { is: 'ready'; adapter: string; precision: string; samplers: readonly string[]; loadMs: number }
+  | { is: 'ready'; adapter: string; precision: string; loadMs: number }
   | { is: 'failed'; trouble: Trouble };
 
 const unknownFacts: ModelFacts = {
@@ -29,10 +29,8 @@ export const choice = signal<ModelChoice>(bundled);
 export const modelState = signal<ModelState>({ is: 'waiting' });
 export const facts = signal<ModelFacts>(factsBefore(bundled));
 
-/** Samplers that fit the model; undefined until it is loaded. */
-export const samplers: ReadonlySignal<readonly string[] | undefined> = computed(() =>
-  modelState.value.is === 'ready' ? modelState.value.samplers : undefined,
-);
+/** Samplers that fit the loaded model; undefined until they were asked for. */
+export const samplers = signal<readonly string[] | undefined>(undefined);
 
 const desk = new Desk();
 let client: Promise<TextToImageClient> | undefined;
@@ -50,7 +48,7 @@ export function chooseModel(next: ModelChoice): void {
   dropClient();
   choice.value = next;
   facts.value = factsBefore(next);
-  opened = desk.open(sourceOf(next), manifestOf(next)).then(
+  opened = desk.open(sourceOf(next), manifestOf(next), next.kind === 'bundled').then(
     (read) => {
       if (choice.value === next) facts.value = read;
     },
@@ -66,10 +64,19 @@ export function ensureLoaded(): Promise<TextToImageClient> {
   return client;
 }
 
+/** Finds the samplers that fit the model, when it is loaded. Whoever never looks at them fetches no code of theirs. */
+export async function findSamplers(): Promise<void> {
+  if (samplers.value) return;
+  const loaded = client;
+  const names = await (await loaded)?.samplerNames();
+  if (loaded === client) samplers.value = names;
+}
+
 /** Forgets a client that no longer works. The next picture loads the model again. */
 export function dropClient(): void {
   const old = client;
   client = undefined;
+  samplers.value = undefined;
   loading?.abort();
   modelState.value = { is: 'waiting' };
   old?.then(
@@ -87,11 +94,13 @@ async function load(wanted: ModelChoice): Promise<TextToImageClient> {
   try {
     const loaded = await TextToImageClient.fromPretrained(sourceOf(wanted), {
       signal,
+      // The service worker keeps it with the page; once is enough.
+      cache: wanted.kind !== 'bundled',
       onProgress: (progress) => (modelState.value = { is: 'loading', progress }),
     });
-    const { adapter, precision, samplers: fitting } = loaded.info;
+    const { adapter, precision } = loaded.info;
     const loadMs = performance.now() - started;
-    modelState.value = { is: 'ready', adapter, precision, samplers: fitting, loadMs };
+    modelState.value = { is: 'ready', adapter, precision, loadMs };
     announce(`${nameOf(wanted)} is ready.`);
     return loaded;
   } catch (error) {

@@ -1,6 +1,6 @@
-import { computed, signal, type ReadonlySignal } from '@preact/signals';
+import { computed, effect, signal, type ReadonlySignal } from '@preact/signals';
 import type { Shared } from '../share.ts';
-import { facts, samplers } from './model.ts';
+import { facts, findSamplers, modelState, samplers } from './model.ts';
 
 /** One picture's worth of settings, complete. */
 export interface Settings {
@@ -26,6 +26,16 @@ export const form = {
   seed: signal<number | undefined>(undefined),
   count: signal(1),
 };
+
+/** Whether the settings beside the prompt are open. */
+export const settingsShown = signal(false);
+
+// A sampler that came with a link or with the model before has to be checked as well.
+effect(() => {
+  const wanted = settingsShown.value || form.sampler.value !== '';
+  // Without names the model's own stays to be chosen; what is wrong with the model is told elsewhere.
+  if (modelState.value.is === 'ready' && wanted) findSamplers().catch(() => {});
+});
 
 /** Longest side that the form takes; above it the memory of any visitor's GPU is in doubt. */
 export const MAX_SIDE = 2048;

@@ -1,7 +1,7 @@
 import type { Signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { facts, samplers } from '../state/model.ts';
-import { form, isCustom, resetSettings, settings } from '../state/settings.ts';
+import { form, isCustom, resetSettings, settings, settingsShown } from '../state/settings.ts';
 import { samplerLabel } from './format.ts';
 import { Icon } from './icons.tsx';
 
@@ -13,7 +13,7 @@ export function SettingsPanel(): JSX.Element {
   const { steps, guidanceScale, sampler } = settings.value;
   const guided = guidanceScale > 1;
   return (
-    <details class="settings">
+    <details class="settings" onToggle={(event) => (settingsShown.value = event.currentTarget.open)}>
       <summary>
         <span>Settings</span>
         <span class="summary-line">{summary()}</span>

@@ -1,8 +1,8 @@
 import type { LowRankUpdate, PrepareOptions, Session, WeightInfo } from '@calotype/core';
 import { LoraError } from '../errors.ts';
-import { readLora, type LoraFile, type LoraLayer, type LoraSource } from './file.ts';
+import type { LoraFile, LoraLayer, LoraSource } from './file.ts';
 import type { LoraComponent } from './keys.ts';
-import { weightsByModule } from './modules.ts';
+import type { weightsByModule } from './modules.ts';
 import { checkScale } from './scale.ts';
 
 export interface LoraOptions extends PrepareOptions {
@@ -78,9 +78,14 @@ export class LoraSet {
    */
   async load(source: LoraSource, options: LoraOptions = {}): Promise<Lora> {
     checkScale(options.scale ?? 1);
+    // Most pages load none: what reads them is fetched when it is wanted.
+    const [{ readLora }, { weightsByModule }] = await Promise.all([
+      import('./file.ts'),
+      import('./modules.ts'),
+    ]);
     const file = await readLora(source, options.signal);
     return this.#inTurn(async () => {
-      const { placed, skipped } = this.#place(file, options.allowUnmatched ?? false);
+      const { placed, skipped } = this.#place(file, options.allowUnmatched ?? false, weightsByModule);
       const lora = new LoadedLora(options.name ?? shortName(file.name), options.scale ?? 1, placed, skipped);
       // One that does not act changes no weight.
       if (lora.scale === 0) this.#loras = [...this.#loras, lora];
@@ -174,12 +179,13 @@ export class LoraSet {
   #place(
     { name, layers }: LoraFile,
     allowUnmatched: boolean,
+    find: typeof weightsByModule,
   ): { placed: Map<LoraComponent, Placed[]>; skipped: string[] } {
     const placed = new Map<LoraComponent, Placed[]>();
     const skipped: string[] = [];
     for (const component of new Set(layers.map((layer) => layer.component))) {
       const own = layers.filter((layer) => layer.component === component);
-      const names = weightsByModule(
+      const names = find(
         this.#sessions.get(component)?.weights ?? [],
         own.map(({ module }) => module),
       );

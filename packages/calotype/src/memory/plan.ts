@@ -50,7 +50,7 @@ export async function planPipelineOf(
 ): Promise<PipelinePlan> {
   const { batch = 1, memoryBudget, startsFromImage = false, ...size } = options;
   const { defaultSize } = model.facts;
-  const request = resolveRequest(
+  const request = await resolveRequest(
     model,
     { prompt: '', ...size, numImages: batch },
     { width: defaultSize, height: defaultSize },

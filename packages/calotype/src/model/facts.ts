@@ -1,7 +1,8 @@
 import type { Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import type { Family } from '../families/index.ts';
-import { unknownFields, type SchedulerConfig } from '../samplers/index.ts';
+import { unknownFields } from '../samplers/names.ts';
+import type { SchedulerConfig } from '../samplers/types.ts';
 import type { DecoderFacts } from '../stages/decode-latents.ts';
 import type { LatentScaling } from '../stages/latent-scaling.ts';
 import type { ModelFolder } from './folder.ts';
@@ -63,7 +64,7 @@ export async function readFacts(
     latentChannels,
     scaleFactor,
     defaultSize,
-    defaults: readDefaults(folder.index, family),
+    defaults: { ...family.defaults, ...generationDefaultsOf(folder.index) },
     scaling,
     decoder: {
       scaling,
@@ -81,13 +82,17 @@ export async function readFacts(
 }
 
 /**
- * Distilled models want few steps and no guidance, and diffusers has no file that says so. `model_index.json` may, in the
- * names of diffusers' arguments: `"_generation_defaults": { "num_inference_steps": 4, "guidance_scale": 1 }`. Diffusers
- * passes over keys with a leading underscore.
+ * What a model says of steps and guidance. Distilled ones want few and none, and diffusers has no file that says so.
+ * `model_index.json` may, in the names of diffusers' arguments:
+ * `"_generation_defaults": { "num_inference_steps": 4, "guidance_scale": 1 }`. Diffusers passes over keys with a leading
+ * underscore.
+ *
+ * @param index `model_index.json`
+ * @throws ModelFolderError for what is no number
  */
-function readDefaults(index: ModelFolder['index'], family: Family): GenerationDefaults {
+export function generationDefaultsOf(index: ModelFolder['index']): Partial<GenerationDefaults> {
   const own = index['_generation_defaults'];
-  if (own === undefined) return family.defaults;
+  if (own === undefined) return {};
   if (typeof own !== 'object' || own === null || Array.isArray(own)) throw wrongDefault('', own, 'an object');
   const { num_inference_steps: steps, guidance_scale: scale } = own as Record<string, unknown>;
   if (steps !== undefined && !(Number.isInteger(steps) && Number(steps) >= 1)) {
@@ -96,8 +101,8 @@ function readDefaults(index: ModelFolder['index'], family: Family): GenerationDe
   if (scale !== undefined && !Number.isFinite(scale))
     throw wrongDefault('.guidance_scale', scale, 'a number');
   return {
-    numInferenceSteps: numberOf(steps) ?? family.defaults.numInferenceSteps,
-    guidanceScale: numberOf(scale) ?? family.defaults.guidanceScale,
+    ...(steps !== undefined && { numInferenceSteps: Number(steps) }),
+    ...(scale !== undefined && { guidanceScale: Number(scale) }),
   };
 }
 

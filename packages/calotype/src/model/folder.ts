@@ -36,9 +36,16 @@ export class ModelFolder {
     );
   }
 
-  /** @throws ModelFolderError without a readable `model_index.json`; SourceError when fetching fails */
-  static async open(source: ModelSource, signal?: AbortSignal): Promise<ModelFolder> {
-    const store = await openStore(source);
+  /**
+   * @param options.cache see `LoadOptions.cache`
+   * @throws ModelFolderError without a readable `model_index.json`; SourceError when fetching fails
+   */
+  static async open(
+    source: ModelSource,
+    signal?: AbortSignal,
+    options: Pick<ModelStoreOptions, 'cache'> = {},
+  ): Promise<ModelFolder> {
+    const store = await openStore(source, options);
     const index = await readJson(store, 'model_index.json', signal);
     if (!index) {
       throw new ModelFolderError(

@@ -151,7 +151,7 @@ export class DiffusionModel implements EncodeContext {
           : await findDecoder(options.previewDecoder, loader, signal);
       const previewSession = preview && (await loader.decoder(preview, 'preview_decoder'));
       const encoder = (await folder.hasGraph('vae_encoder')) ? await graph('vae_encoder') : undefined;
-      const family = familyOf(denoiser, `${denoiserComponent}/model.onnx`);
+      const family = await familyOf(denoiser, `${denoiserComponent}/model.onnx`);
       const facts = await readFacts(folder, family, { denoiser, denoiserComponent, decoder }, signal);
       const controlnet = await loader.controlnet(folder);
       return new DiffusionModel(

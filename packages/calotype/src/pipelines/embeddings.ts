@@ -28,7 +28,7 @@ export async function encodePrompt(
   options: EncodePromptOptions,
 ): Promise<PromptEmbeddings> {
   const { defaultSize } = model.facts;
-  const request = resolveRequest(model, options, { width: defaultSize, height: defaultSize });
+  const request = await resolveRequest(model, options, { width: defaultSize, height: defaultSize });
   const conditioning = await model.family.encode(model, {
     options,
     guidance: { scale: request.guidance?.scale, embedded: request.embeddedGuidance },

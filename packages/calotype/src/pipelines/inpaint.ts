@@ -1,5 +1,4 @@
 import type { Tensor } from '@calotype/core';
-import { OptionError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
 import type { OutputType } from '../stages/picture.ts';
@@ -15,6 +14,7 @@ import {
 } from './image-to-image.ts';
 import { noised, pureNoise, startNoise } from './noise.ts';
 import { DiffusionPipeline, type Sizing, type Start, type StartContext } from './pipeline.ts';
+import { maskSizeError } from './request.ts';
 
 export interface InpaintOptions<T extends OutputType = OutputType> extends ImageToImageOptions<T> {
   /** White where the picture is to be made anew, black where it stays. As large as `image`. */
@@ -138,14 +138,6 @@ export class InpaintPipeline extends DiffusionPipeline<InpaintOptions> {
     );
     return result;
   }
-}
-
-/** What is said of a mask that is not as large as its picture. */
-export function maskSizeError(mask: Sizing, image: Sizing): OptionError {
-  return new OptionError(
-    'maskImage',
-    `is of ${mask.width} × ${mask.height}, and the picture of ${image.width} × ${image.height}. Give a mask of the picture's size.`,
-  );
 }
 
 /** The picture with what is made anew in the middle grey that stands for nothing. */

@@ -3,7 +3,7 @@ import type { EncodeRequest } from '../families/family.ts';
 import type { Lora, LoraOptions, LoraSource } from '../lora/index.ts';
 import type { GenerationDefaults } from '../model/facts.ts';
 import type { ModelSource } from '../model/folder.ts';
-import { planPipelineOf, type PipelinePlan, type PipelinePlanOptions } from '../memory/plan.ts';
+import type { PipelinePlan, PipelinePlanOptions } from '../memory/plan.ts';
 import { DiffusionModel } from '../model/model.ts';
 import { NoiseSource } from '../random/index.ts';
 import type { SamplerOptions } from '../samplers/index.ts';
@@ -114,7 +114,8 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
    *
    * @throws OptionError for sizes that the model cannot make
    */
-  plan(options: PipelinePlanOptions = {}): Promise<PipelinePlan> {
+  async plan(options: PipelinePlanOptions = {}): Promise<PipelinePlan> {
+    const { planPipelineOf } = await import('../memory/plan.ts');
     return planPipelineOf(this.model, options);
   }
 
@@ -193,7 +194,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     const { signal } = options;
     signal?.throwIfAborted();
     const { size, sampling } = await this.prepare(options);
-    const request = resolveRequest(model, options, size, sampling);
+    const request = await resolveRequest(model, options, size, sampling);
     // 53 random bits: what a double, and so a shared link, can hold exactly.
     const seed = checkpoint?.seed ?? options.seed ?? Math.floor(Math.random() * 2 ** 53);
     const noise = new NoiseSource({ seed, images: request.images, given: options.noise });
@@ -309,7 +310,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     if (model.encoders.size === 0) return;
     const { defaultSize } = this;
     const options = { prompt: '', ...size };
-    const request = resolveRequest(model, options, { width: defaultSize, height: defaultSize });
+    const request = await resolveRequest(model, options, { width: defaultSize, height: defaultSize });
     const conditioning = await model.family.encode(model, {
       options,
       guidance: { scale: undefined, embedded: request.embeddedGuidance },

@@ -1,10 +1,12 @@
 import { OptionError, SamplerError } from '../errors.ts';
 import type { DiffusionModel } from '../model/model.ts';
-import { createSampler, type SamplerOptions, type SamplerPlan } from '../samplers/index.ts';
+import { loadSampler } from '../samplers/load.ts';
+import type { SamplerOptions, SamplerPlan } from '../samplers/types.ts';
 import type { OutputType } from '../stages/picture.ts';
 import type { Guidance } from '../stages/denoise-job.ts';
 import { previewDecoderOf } from './generation.ts';
 import type { GenerateOptions } from './options.ts';
+import type { Sizing } from './pipeline.ts';
 
 /** A request's options, checked and completed. */
 export interface ResolvedRequest {
@@ -26,12 +28,12 @@ export interface ResolvedRequest {
  * @param sampling what the pipeline asks of the sampler beside the caller's options
  * @throws OptionError, SamplerError
  */
-export function resolveRequest(
+export async function resolveRequest(
   model: DiffusionModel,
   options: GenerateOptions<OutputType>,
   size: { width: number; height: number },
   sampling: SamplerOptions = {},
-): ResolvedRequest {
+): Promise<ResolvedRequest> {
   if (options.prompt === undefined && !options.promptEmbeds) {
     throw new OptionError('prompt', 'is missing. Give one, or its embeddings (promptEmbeds).');
   }
@@ -61,7 +63,7 @@ export function resolveRequest(
     width,
     height,
     shape,
-    plan: planOf(model, options, shape, sampling),
+    plan: await planOf(model, options, shape, sampling),
     guidance:
       choice.scale === undefined ? undefined : { scale: choice.scale, rescale, interval: [start, end] },
     embeddedGuidance: choice.embedded,
@@ -83,6 +85,14 @@ export function share(option: string, value: number): number {
   throw new OptionError(option, `expected a number from 0 to 1, got ${value}.`);
 }
 
+/** What is said of a mask that is not as large as its picture. */
+export function maskSizeError(mask: Sizing, image: Sizing): OptionError {
+  return new OptionError(
+    'maskImage',
+    `is of ${mask.width} × ${mask.height}, and the picture of ${image.width} × ${image.height}. Give a mask of the picture's size.`,
+  );
+}
+
 /** Pixels that both sizes of a picture must be a multiple of. */
 export function sizeMultiple({ facts, family }: DiffusionModel): number {
   const ownPatch = family.layout.sample === 'hidden_states' ? facts.denoiser['patch_size'] : undefined;
@@ -97,15 +107,15 @@ function checkedSize(model: DiffusionModel, option: 'width' | 'height', pixels: 
   throw new OptionError(option, `expected a multiple of ${multiple}, got ${pixels}. Use ${nearest}.`);
 }
 
-function planOf(
+async function planOf(
   model: DiffusionModel,
   options: GenerateOptions<OutputType>,
   shape: readonly number[],
   sampling: SamplerOptions,
-): SamplerPlan {
+): Promise<SamplerPlan> {
   const { family, facts } = model;
-  const sampler = createSampler(options.sampler ?? facts.scheduler, facts.scheduler);
-  const own = createSampler(facts.scheduler);
+  const sampler = await loadSampler(options.sampler ?? facts.scheduler, facts.scheduler);
+  const own = await loadSampler(facts.scheduler);
   if (sampler.kind !== own.kind) {
     const remedy =
       own.kind === 'flow'

@@ -4,7 +4,8 @@ export { ConfigReader } from './config.ts';
 export { flux2Shift } from './flow-schedule.ts';
 export { combine, PlanBuilder } from './linear.ts';
 export type { StepUpdate } from './linear.ts';
-export { createSampler, registerSampler, samplerNames, samplerNamesFor, unknownFields } from './registry.ts';
+export { createSampler, registerSampler, samplerNames, samplerNamesFor } from './registry.ts';
+export { unknownFields } from './names.ts';
 export { columns } from './types.ts';
 export type {
   NoiseMix,

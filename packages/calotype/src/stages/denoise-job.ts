@@ -1,6 +1,7 @@
 import { DisposedError, Tensor, type Engine } from '@calotype/core';
 import { OptionError } from '../errors.ts';
-import { packPlan, type SamplerPlan } from '../samplers/index.ts';
+import { packPlan } from '../samplers/apply.ts';
+import type { SamplerPlan } from '../samplers/types.ts';
 import { disposeConditioning, type Conditioning } from './conditioning.ts';
 import type { JobControl } from './control.ts';
 import { paddedBytes, sizeOf } from './memory.ts';

@@ -40,8 +40,10 @@ export type Sharing = 'tabs' | 'leader' | 'none';
 
 export interface ClientOptions extends Omit<
   LoadOptions,
-  'engine' | 'controlnet' | 'decoder' | 'previewDecoder'
+  'engine' | 'controlnet' | 'decoder' | 'previewDecoder' | 'cache'
 > {
+  /** Whether files from URLs are kept in the origin's cache. Default true. */
+  cache?: boolean;
   /** See `LoadOptions`; what can be sent to a worker. */
   decoder?: WireDecoder;
   previewDecoder?: WireDecoder;
@@ -108,7 +110,8 @@ export class TextToImageClient {
     source: WireSource | URL,
     options: ClientOptions = {},
   ): Promise<TextToImageClient> {
-    const { precision, weights, warmUp, decoder, previewDecoder, gpuShare = 1, signal, onProgress } = options;
+    const { precision, weights, cache, warmUp, decoder, previewDecoder } = options;
+    const { gpuShare = 1, signal, onProgress } = options;
     if (!(gpuShare > 0 && gpuShare <= 1)) {
       throw new OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
     }
@@ -117,6 +120,7 @@ export class TextToImageClient {
       source: absolute(source),
       ...(precision && { precision }),
       ...(weights && { weights }),
+      ...(cache !== undefined && { cache }),
       ...(warmUp !== undefined && { warmUp }),
       ...(decoder !== undefined && { decoder: absoluteDecoder(decoder) }),
       ...(previewDecoder !== undefined && { previewDecoder: absoluteDecoder(previewDecoder) }),
@@ -199,6 +203,11 @@ export class TextToImageClient {
       (changes) => this.#client.call('reorder', { id, ...changes }),
       { signal, onProgress },
     );
+  }
+
+  /** Names of the samplers that the model can be sampled with, for the option `sampler`. */
+  samplerNames(): Promise<string[]> {
+    return this.#client.call('samplers', { model: this.#model }, { resumable: true });
   }
 
   /** LoRAs that this client has loaded, in the order of loading. */

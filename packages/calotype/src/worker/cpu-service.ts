@@ -30,7 +30,7 @@ export type CpuService = {
   /** Answers, so that it is known whether there is such a thread. */
   greet: Job<undefined, void>;
   /** Opens the files of a model, through the cache where they are a server's, and keeps them until it is aborted. */
-  files: Job<{ id: string; source: WireSource }, void, StoreReport>;
+  files: Job<{ id: string; source: WireSource; cache: boolean | undefined }, void, StoreReport>;
   has: Job<FileAddress, boolean>;
   /** Gives the name that errors call the file. */
   open: Job<FileAddress, string>;
@@ -95,11 +95,12 @@ export function cpuService(): CpuService {
   return {
     greet: async () => {},
 
-    files: async ({ id, source }, { signal, emit, keep }) => {
+    files: async ({ id, source, cache }, { signal, emit, keep }) => {
       const slot = slotOf(id);
       let told = 0;
       try {
         const store: OpenedStore = await openStore(source, {
+          ...(cache !== undefined && { cache }),
           onProgress: () => {
             if (performance.now() - told < REPORT_MS || !store.report) return;
             told = performance.now();

@@ -11,7 +11,6 @@ import {
   type RequestEvent,
   type SchedulerOptions,
 } from '@calotype/scheduler';
-import { samplerNamesFor } from '../samplers/index.ts';
 import { generationChain, type GenerationEvent } from './generation-stages.ts';
 import { CPU_THREAD } from './cpu-service.ts';
 import { CpuThread, type CpuLink } from './cpu-thread.ts';
@@ -90,7 +89,6 @@ export class DiffusionEngine {
           defaultSize,
           defaults,
           warnings: pipeline.model.facts.warnings,
-          samplers: samplerNamesFor(pipeline.model.facts.scheduler),
         };
         emit({ type: 'ready', info });
         this.#shares.add(share);
@@ -149,6 +147,12 @@ export class DiffusionEngine {
       } finally {
         this.#reorder.delete(id);
       }
+    },
+
+    samplers: async ({ model: spec }) => {
+      using use = this.#models.use(spec);
+      const { samplerNamesFor } = await import('../samplers/registry.ts');
+      return samplerNamesFor((await use.model.pipeline()).model.facts.scheduler);
     },
 
     reorder: async ({ id, ...order }) => this.#reorder.get(id)?.(order),

@@ -8,14 +8,14 @@ import {
   type StageJob,
 } from '@calotype/scheduler';
 import type { Generation, GenerationCheckpoint } from '../pipelines/generation.ts';
-import { ImageToImagePipeline, type ImageToImageOptions } from '../pipelines/image-to-image.ts';
-import { InpaintPipeline, maskSizeError, type InpaintOptions } from '../pipelines/inpaint.ts';
+import type { ImageToImageOptions } from '../pipelines/image-to-image.ts';
+import type { InpaintOptions } from '../pipelines/inpaint.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
-import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
+import type { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { OutputType, OutputTypes } from '../stages/picture.ts';
 import { textsOf } from '../prompt/texts.ts';
 import type { PromptTokenizer } from '../tokenizer/index.ts';
-import { sizeMultiple } from '../pipelines/request.ts';
+import { maskSizeError, sizeMultiple } from '../pipelines/request.ts';
 import { tensorOf, type WireImage } from './cpu-service.ts';
 import type { CpuThread } from './cpu-thread.ts';
 import type { LoadedModel } from './loaded-models.ts';
@@ -280,10 +280,12 @@ async function begin(
 ): Promise<Generation> {
   const options = { ...sent, signal };
   if (options.maskImage !== undefined) {
+    const { InpaintPipeline } = await import('../pipelines/inpaint.ts');
     using inpaint = InpaintPipeline.from(pipeline);
     return await inpaint.begin(options as InpaintOptions, checkpoint);
   }
   if (options.image !== undefined) {
+    const { ImageToImagePipeline } = await import('../pipelines/image-to-image.ts');
     using imageToImage = ImageToImagePipeline.from(pipeline);
     return await imageToImage.begin(options as ImageToImageOptions, checkpoint);
   }

@@ -98,13 +98,13 @@ export class LoadedModels {
     return engine;
   }
 
-  #keyOf({ source, name, precision, weights, warmUp, decoder, previewDecoder }: ModelSpec): string {
+  #keyOf({ source, name, precision, weights, cache, warmUp, decoder, previewDecoder }: ModelSpec): string {
     const where = typeof source === 'string' ? source : (name ?? this.#nameOf(source));
     const others = [decoder, previewDecoder].map((given) => {
       const isNamed = typeof given !== 'object' || ('source' in given && typeof given.source === 'string');
       return isNamed ? given : this.#nameOf(given);
     });
-    return JSON.stringify([where, ...others, precision, weights, warmUp]);
+    return JSON.stringify([where, ...others, precision, weights, cache, warmUp]);
   }
 
   #nameOf(source: object): string {
@@ -167,13 +167,13 @@ export class LoadedModel {
   }
 
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
-    const { source, precision, weights, warmUp, decoder, previewDecoder } = this.spec;
+    const { source, precision, weights, cache, warmUp, decoder, previewDecoder } = this.spec;
     const engine = await this.#engine();
     const isElsewhere = await this.#thread.isElsewhere();
     signal.throwIfAborted();
     // Closed with the model that reads from it, or that fails to load.
     const opened = <T extends WireSource | FileStore>(given: T): T | RemoteStore =>
-      isElsewhere && isWire(given) ? new RemoteStore(this.#thread, given) : given;
+      isElsewhere && isWire(given) ? new RemoteStore(this.#thread, given, cache) : given;
     const openedDecoder = (given: WireDecoder): DecoderSource =>
       isWire(given) ? opened(given) : { ...given, source: opened(given.source) };
     return TextToImagePipeline.fromPretrained(opened(source), {
@@ -181,6 +181,7 @@ export class LoadedModel {
       signal,
       ...(precision && { precision }),
       ...(weights && { weights }),
+      ...(cache !== undefined && { cache }),
       ...(warmUp !== undefined && { warmUp }),
       ...(decoder !== undefined && { decoder: openedDecoder(decoder) }),
       ...(previewDecoder !== undefined && { previewDecoder: openedDecoder(previewDecoder) }),

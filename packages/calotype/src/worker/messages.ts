@@ -37,6 +37,7 @@ export interface ModelSpec {
   name?: string;
   precision?: Precision;
   weights?: LoadOptions['weights'];
+  cache?: boolean;
   warmUp?: LoadOptions['warmUp'];
   decoder?: WireDecoder;
   previewDecoder?: WireDecoder;
@@ -87,8 +88,6 @@ export interface ModelInfo {
   defaults: GenerationDefaults;
   /** What in the model's configs has no effect here, each in a sentence; empty for most models. */
   warnings: readonly string[];
-  /** Names of the samplers that it can be sampled with. */
-  samplers: readonly string[];
 }
 
 /** A LoRA has been found to fit. */
@@ -155,6 +154,8 @@ export type PipelineService = {
   /** Loads a LoRA and keeps it until the job is aborted. `ready` may come again, after a loss. */
   holdLora: Job<{ model: ModelSpec; lora: SentLora }, void, LoraEvent>;
   generate: Job<GenerateInput, GenerateResult<OutputType>, ClientProgress>;
+  /** Names of the samplers that a model can be sampled with. */
+  samplers: Job<{ model: ModelSpec }, string[]>;
   reorder: Job<{ id: string } & Order, void>;
   /** Answers a `lend` event: with a port to a worker that serves `CpuService`, or why there is none. */
   lend: Job<{ id: string; port: MessagePort } | { id: string; reason: string }, void>;

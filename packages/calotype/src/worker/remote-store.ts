@@ -27,11 +27,11 @@ export class RemoteStore implements ModelStore {
   readonly #blocks: ArrayBuffer[] = [];
   #report: StoreReport = { cache: 'none', files: [] };
 
-  constructor(thread: CpuThread, source: WireSource) {
+  constructor(thread: CpuThread, source: WireSource, cache?: boolean) {
     this.#thread = thread;
     this.#opened = thread.call(
       'files',
-      { id: this.#id, source },
+      { id: this.#id, source, cache },
       {
         signal: this.#closing.signal,
         resumable: true,

@@ -4,7 +4,7 @@ import type { ByteSource, FileStore } from '../source/source.ts';
 import { urlStore } from '../source/url-store.ts';
 import type { FileReport } from './cached-file.ts';
 import type { FetchProgress } from './cached-store.ts';
-import { type CachedStoreOptions, ModelCache } from './model-cache.ts';
+import type { CachedStoreOptions, ModelCache } from './model-cache.ts';
 
 /** The files of a model on a server. */
 export interface ModelStore extends FileStore {
@@ -53,11 +53,16 @@ export async function openModelStore(
   const { cache = true } = options;
   if (cache === false) return new StreamedStore(baseUrl, options, 'the caller wants none');
   try {
-    return (cache === true ? await ModelCache.open() : cache).store(baseUrl, options);
+    return (cache === true ? await openCache() : cache).store(baseUrl, options);
   } catch (error) {
     if (!(error instanceof UnsupportedCacheError)) throw error;
     return new StreamedStore(baseUrl, options, error.message);
   }
+}
+
+/** The origin's own. Who wants none does not fetch its code either. */
+async function openCache(): Promise<ModelCache> {
+  return (await import('./model-cache.ts')).ModelCache.open();
 }
 
 /** Files that are fetched whenever they are read. */

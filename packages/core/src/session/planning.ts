@@ -1,9 +1,8 @@
 import { UnsupportedOpError } from '../errors.ts';
-import { inferWithOrt } from '../fallback/infer.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { OWN_DOMAIN, type Graph } from '../graph/graph.ts';
 import { optimise } from '../graph/passes/index.ts';
-import { specialize } from '../graph/specialize.ts';
+import { specialize, type SpecializeOptions } from '../graph/specialize.ts';
 import type { GraphTemplate } from '../graph/template.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Precision } from '../plan/capabilities.ts';
@@ -23,6 +22,10 @@ export interface PlanningOptions {
   signal: AbortSignal | undefined;
 }
 
+/** Types of what an operator gives that is not defined here. Few models have any: what asks is fetched then. */
+const inferTypes: NonNullable<SpecializeOptions['foreign']> = async (node, outputs) =>
+  (await import('../fallback/infer.ts')).inferWithOrt(node, outputs);
+
 /**
  * From a model to its plan for one set of inputs.
  *
@@ -37,7 +40,7 @@ export async function planModel(
   const graph = (): Promise<Graph> =>
     specialize(template, types, values, {
       ...(signal && { signal }),
-      ...(mayFallBack && { foreign: inferWithOrt }),
+      ...(mayFallBack && { foreign: inferTypes }),
     });
   const options = {
     capabilities: engine.capabilities,
