@@ -109,10 +109,9 @@ async function readManifest(folder: string): Promise<ModelManifest> {
   const json = async (name: string): Promise<unknown> =>
     existsSync(join(folder, name)) ? JSON.parse(await readFile(join(folder, name), 'utf8')) : {};
   const { vocabulary: _, ...manifest } = (await json('calotype.json')) as ModelManifest;
-  const index = (await json('model_index.json')) as {
-    _generation_defaults?: { num_inference_steps?: number; guidance_scale?: number };
-  };
-  const { num_inference_steps: steps, guidance_scale: guidanceScale } = index._generation_defaults ?? {};
+  const index = (await json('model_index.json')) as Record<string, unknown>;
+  const own = (index['_generation_defaults'] ?? {}) as Record<string, number | undefined>;
+  const { num_inference_steps: steps, guidance_scale: guidanceScale } = own;
   const defaults = {
     ...(steps !== undefined && { steps }),
     ...(guidanceScale !== undefined && { guidanceScale }),
