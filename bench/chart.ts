@@ -21,7 +21,7 @@ interface Comparison {
 export function compare(rows: readonly Row[]): Comparison[] {
   const measured = rows.filter((row): row is Measured & Row => row.error === undefined);
   const scenarios = [...new Set(measured.map(({ scenario }) => scenario))].filter(
-    (name) => !name.startsWith('kernel/'),
+    (name) => !name.startsWith('kernel/') && !name.startsWith('requests-'),
   );
   return scenarios.map((scenario) => ({
     scenario,

@@ -1,17 +1,19 @@
+import { milliseconds } from './report.ts';
 import { modes, type Mode, type RequestsRow } from './requests-types.ts';
+import type { Row } from './types.ts';
 
 const modelNames: Readonly<Record<RequestsRow['model'], string>> = {
   pocket: 'Pocket',
   sd15: 'Stable Diffusion 1.5',
 };
 
-/** One table of all rows, in Markdown. */
+/** One table of all rows, load by load, in Markdown. */
 export function requestsTable(rows: readonly RequestsRow[]): string {
   const head = [
     '| scenario | flags | images/s | against stacked | latency p50 | p95 | GPU idle | requests a step |',
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
   ];
-  const lines = rows.map((row) => {
+  const lines = rows.toSorted(byLoad).map((row) => {
     const stacked = rows.find((other) => other.mode === 'stacked' && isSameLoad(row, other));
     const gain = stacked ? `${(row.imagesPerSecond / stacked.imagesPerSecond).toFixed(2)} ×` : '';
     const cells = [
@@ -25,6 +27,32 @@ export function requestsTable(rows: readonly RequestsRow[]): string {
       row.jobsPerStep.toFixed(1),
     ];
     return `| ${cells.join(' | ')} |`;
+  });
+  return [...head, ...lines].join('\n');
+}
+
+function byLoad(a: RequestsRow, b: RequestsRow): number {
+  return (
+    a.model.localeCompare(b.model) ||
+    a.size - b.size ||
+    a.flags.localeCompare(b.flags) ||
+    a.requests - b.requests ||
+    modes.indexOf(a.mode) - modes.indexOf(b.mode)
+  );
+}
+
+/** What control costs (`ControlScenario`), in Markdown. */
+export function controlTable(rows: readonly Row[]): string {
+  const head = [
+    '| scenario | flags | median | longest | fastest without previews, with |',
+    '| --- | --- | --: | --: | --: |',
+  ];
+  const lines = rows.flatMap((row) => {
+    if (row.error !== undefined || !row.scenario.startsWith('requests-')) return [];
+    const { stages } = row;
+    const pair = stages ? `${milliseconds(stages['without']!)}, ${milliseconds(stages['previews']!)}` : '';
+    const times = [milliseconds(row.medianMs), milliseconds(row.maxMs)];
+    return `| ${[`\`${row.scenario}\``, row.flags, ...times, pair].join(' | ')} |`;
   });
   return [...head, ...lines].join('\n');
 }

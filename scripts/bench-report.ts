@@ -3,7 +3,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { comparisonTable, performanceChart } from '../bench/chart.ts';
-import { requestsChart, requestsTable } from '../bench/requests-report.ts';
+import { controlTable, requestsChart, requestsTable } from '../bench/requests-report.ts';
 import type { Report } from '../bench/results.ts';
 import { root } from './lib/run.ts';
 
@@ -27,7 +27,7 @@ for (const { adapter, rows } of reports) {
     (_, start: string, end: string) => `${start}\n${comparisonTable(rows)}\n\n${end}`,
   );
 }
-const { adapter, driver, browser } = charted;
+const { adapter, driver, browser, rows } = charted;
 // Files of before have none.
 const { requests = [] } = charted as Partial<Report>;
 if (requests.length > 0) {
@@ -37,7 +37,7 @@ if (requests.length > 0) {
   text = text.replace(
     /(<!-- requests -->\n)[^]*?(\n<!-- end of requests -->)/,
     (_, start: string, end: string) =>
-      `${start}\n${machine}:\n\n${chart}(requests.svg)\n\n${requestsTable(requests)}\n${end}`,
+      `${start}\n${machine}:\n\n${chart}(requests.svg)\n\n${requestsTable(requests)}\n\n${controlTable(rows)}\n${end}`,
   );
 }
 await writeFile(page, text);
