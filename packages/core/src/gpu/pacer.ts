@@ -1,15 +1,22 @@
-/** Work that may lie ahead of the GPU: less makes it wait for the CPU, more makes an abort slow. */
-const AHEAD_MS = 30;
+/**
+ * Work that may lie ahead of the GPU before one more command buffer is submitted: less makes it wait for the CPU, more makes an
+ * abort slow. Together with that buffer it is about half of the 50 ms that an abort may take: dispatches of one program do not all
+ * take the same.
+ */
+const AHEAD_MS = 18;
 
 /** What a command buffer should take at most: whoever else uses the GPU gets its turn between two. */
-const BUFFER_MS = 10;
+const BUFFER_MS = 8;
 
 /** Command buffers that lie ahead whatever they take: one runs while the next is encoded. */
 const FEWEST_AHEAD = 2;
 
 /** Dispatches of a command buffer while nothing is known of what they take, and most of any. */
-const UNKNOWN_DISPATCHES = 48;
+const UNKNOWN_DISPATCHES = 16;
 const MOST_DISPATCHES = 256;
+
+/** What a command buffer of a program that has not run yet counts as: with one ahead of it, the next one waits. */
+const UNKNOWN_MS = AHEAD_MS;
 
 /** What is left of an earlier measurement's weight after each new one. */
 const DECAY = 0.7;
@@ -83,7 +90,7 @@ export class Pacer {
     });
     // Whoever waits for it hears of a lost device.
     void timed.catch(() => {});
-    this.#pending.push({ done: timed, ms: times.expected(dispatches) ?? BUFFER_MS });
+    this.#pending.push({ done: timed, ms: times.expected(dispatches) ?? UNKNOWN_MS });
   }
 
   /** What to wait for before the next command buffer is submitted; `undefined` where there is no need to wait. */
