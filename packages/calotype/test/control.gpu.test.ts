@@ -63,8 +63,7 @@ test.each(['encode', 'denoise', 'decode'] as const)(
     const { queue } = engine.device;
     await queue.onSubmittedWorkDone();
     const { gpuBuffers } = await served.stats();
-    const left: number[] = [];
-    const ahead: number[] = [];
+    const dispatches = vi.spyOn(GPUComputePassEncoder.prototype, 'dispatchWorkgroups');
     for (let i = 0; i < 3; i++) {
       const controller = new AbortController();
       let begun = (): void => {};
@@ -74,20 +73,23 @@ test.each(['encode', 'denoise', 'decode'] as const)(
       });
       await reached;
       await new Promise((resolve) => setTimeout(resolve, 10 + 25 * i));
-      ahead.push(engine.pacer.aheadMs);
+      // A dispatch cannot be cut: where one takes longer than all that may lie ahead, one lies ahead of the one that runs.
+      const { aheadMs, pending } = engine.pacer;
+      expect(pending <= 2 || aheadMs < 50, `${pending} command buffers, ${aheadMs} ms`).toBe(true);
       if (stage === 'denoise') expect(served.scheduler.stats.heldBytes).toBeGreaterThan(2 * 4 * 16 * 16 * 4);
       const reason = new DOMException('enough', 'AbortError');
       const aborted = performance.now();
+      dispatches.mockClear();
       controller.abort(reason);
       await expect(result).rejects.toBe(reason);
       // The promise rejects without waiting for the GPU.
       expect(performance.now() - aborted).toBeLessThan(50);
       await queue.onSubmittedWorkDone();
-      left.push(performance.now() - aborted);
+      await expect.poll(() => served.scheduler.stats).toEqual(idle);
+      // A step and a decoded picture have hundreds.
+      expect(dispatches.mock.calls.length).toBeLessThan(10);
     }
-    // What the pacer counts, and the command buffer that goes beyond it.
-    expect(Math.max(...ahead)).toBeLessThan(50);
-    expect(left.toSorted((a, b) => a - b)[1]!, `${left.map(Math.round).join()} ms`).toBeLessThan(50);
+    dispatches.mockRestore();
     await expect.poll(() => served.scheduler.stats).toEqual(idle);
     expect((await served.stats()).gpuBuffers).toBe(gpuBuffers);
   },
@@ -102,7 +104,7 @@ test('a preview is two dispatches and one small read-back, beside the steps', as
     const dispatches = vi.spyOn(GPUComputePassEncoder.prototype, 'dispatchWorkgroups');
     const previews: number[] = [];
     try {
-      const options = { numInferenceSteps: 6, guidanceScale: 1 };
+      const options = { numInferenceSteps: 6, guidanceScale: 1, sampler: 'ddim' } as const;
       await generate(options, { previewEvery }, undefined, (progress) => {
         if (progress.stage !== 'denoise' || !progress.preview) return;
         previews.push(progress.step);

@@ -60,9 +60,14 @@ export class Pacer {
     this.#share = share;
   }
 
+  /** Command buffers submitted and not done. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
   /** Whether the GPU has something to do. */
   get isBusy(): boolean {
-    return this.#pending.length > 0;
+    return this.pending > 0;
   }
 
   /** Milliseconds of work submitted and not done, as far as it is known. */
