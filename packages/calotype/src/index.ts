@@ -71,6 +71,7 @@ export type {
   ModelInfo,
   ModelSpec,
   Order,
+  WireFetching,
 } from './worker/messages.ts';
 export {
   isRequestTrack,

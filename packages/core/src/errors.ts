@@ -94,11 +94,14 @@ export class OutOfMemoryError extends CalotypeError {
   /** Bytes that limit it: the device's or the caller's. */
   readonly limitBytes: number | undefined;
 
-  constructor(what: string, requestedBytes: number, limitBytes?: number) {
+  /** @param memoryBudget the budget that refuses it, where it is not the device */
+  constructor(what: string, requestedBytes: number, limitBytes?: number, memoryBudget?: number) {
+    const isBudget = memoryBudget !== undefined;
     super(
       `Not enough GPU memory for ${what}: ${requestedBytes} bytes asked for` +
-        (limitBytes === undefined ? '.' : `, ${limitBytes} available.`) +
-        ' Use a smaller size or batch, or quantized weights.',
+        (limitBytes === undefined ? '' : `, ${limitBytes} available`) +
+        (isBudget ? ` in a memoryBudget of ${memoryBudget}.` : '.') +
+        ` Use a smaller size or batch, ${isBudget ? 'quantized weights or a larger budget' : 'or quantized weights'}.`,
     );
     this.requestedBytes = requestedBytes;
     this.limitBytes = limitBytes;

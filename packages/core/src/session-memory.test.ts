@@ -90,6 +90,26 @@ describe('a memory budget', () => {
     expect([a, b, c].map(({ session }) => session.report().evictions)).toEqual([0, 1, 0]);
   });
 
+  test('one that is lowered later takes memory back at once, and is kept from then on', async () => {
+    const { engine } = await fakeEngine();
+    const [first, second] = [await products(engine), await products(engine)];
+    await run(first.session);
+    await run(second.session);
+    expect(engine.buffers.bytes).toBeGreaterThan(2 * weightBytes);
+    engine.memoryBudget = 1.5 * weightBytes;
+    expect(engine.buffers.bytes).toBeLessThanOrEqual(engine.memoryBudget);
+    const evictions = (): number[] => [first, second].map(({ session }) => session.report().evictions);
+    expect(evictions()).toEqual([1, 0]);
+    await run(first.session);
+    expect(evictions()).toEqual([1, 1]);
+    expect(engine.buffers.bytes).toBeLessThanOrEqual(engine.memoryBudget);
+    engine.memoryBudget = Infinity;
+    await run(second.session);
+    expect(evictions()).toEqual([1, 1]);
+    for (const none of [0, -1, NaN]) expect(() => (engine.memoryBudget = none)).toThrow(RangeError);
+    await expect(fakeEngine({ memoryBudget: NaN })).rejects.toThrow(RangeError);
+  });
+
   test('a model that does not fit alone is refused before anything is read, and the others stay usable', async () => {
     const { engine } = await fakeEngine({ memoryBudget: 0.9 * weightBytes });
     const { session, weights } = await products(engine);

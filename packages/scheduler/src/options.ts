@@ -11,7 +11,10 @@ export interface SchedulerOptions {
   maxBatch?: number;
   /** See `GpuLane.share`. Default 1. */
   gpuShare?: number;
-  /** Bytes that all jobs together may hold. One job alone may hold more: then it is the device that refuses. */
+  /**
+   * Bytes that all jobs together may hold, as their stages count them: what requests add to the models, whose memory has a
+   * budget of its own. One job alone may hold more: then it is the device that refuses.
+   */
   memoryBudget?: number;
   /** Milliseconds between checkpoints of a request. Default 1,000. */
   checkpointMs?: number;

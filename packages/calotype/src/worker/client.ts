@@ -10,6 +10,7 @@ import {
 import { OptionError } from '../errors.ts';
 import { registerAllErrors } from './errors.ts';
 import type { Lora } from '../lora/index.ts';
+import type { FetchProgress } from '@calotype/core';
 import type { LoadOptions } from '../pipelines/options.ts';
 import type { GenerateResult } from '../pipelines/pipeline.ts';
 import type { OutputType } from '../stages/picture.ts';
@@ -23,6 +24,7 @@ import type {
   PipelineService,
   SentOptions,
   WireDecoder,
+  WireFetching,
   WireSource,
 } from './messages.ts';
 import { cpuWorker } from './cpu-link.ts';
@@ -40,10 +42,14 @@ export type Sharing = 'tabs' | 'leader' | 'none';
 
 export interface ClientOptions extends Omit<
   LoadOptions,
-  'engine' | 'controlnet' | 'decoder' | 'previewDecoder' | 'cache'
+  'engine' | 'controlnet' | 'decoder' | 'previewDecoder' | 'cache' | 'fetching' | 'memoryBudget' | 'onFetch'
 > {
   /** Whether files from URLs are kept in the origin's cache. Default true. */
   cache?: boolean;
+  /** How files are fetched from URLs: digests to check, requests at once, retries. No `fetch`: functions cannot be sent. */
+  fetching?: WireFetching;
+  /** Hears of bytes that come from URLs or were in the cache, whoever's request they come for. */
+  onFetch?: (progress: FetchProgress) => void;
   /** See `LoadOptions`; what can be sent to a worker. */
   decoder?: WireDecoder;
   previewDecoder?: WireDecoder;
@@ -59,6 +65,12 @@ export interface ClientOptions extends Omit<
    * frames, and makes generations slower. Of all who share an engine the least counts. Default 1.
    */
   gpuShare?: number;
+  /**
+   * Most bytes of GPU memory that the engine may hold, above 0. Stages that do not fit beside each other take turns
+   * (`EngineOptions.memoryBudget`); what does not fit alone is refused with `OutOfMemoryError`. Of all who share an engine
+   * the least counts, for everything on it, while its client lives; also on the next device, after a loss. Default: no limit.
+   */
+  memoryBudget?: number;
 }
 
 /** Options of a generation in a worker: steps report through `onProgress`, tensors stay there. */
@@ -110,17 +122,22 @@ export class TextToImageClient {
     source: WireSource | URL,
     options: ClientOptions = {},
   ): Promise<TextToImageClient> {
-    const { precision, weights, cache, warmUp, decoder, previewDecoder } = options;
-    const { gpuShare = 1, signal, onProgress } = options;
+    const { precision, weights, cache, fetching, warmUp, decoder, previewDecoder } = options;
+    const { gpuShare = 1, memoryBudget = Infinity, signal, onProgress, onFetch } = options;
     if (!(gpuShare > 0 && gpuShare <= 1)) {
       throw new OptionError('gpuShare', `expected above 0 and at most 1, got ${gpuShare}.`);
     }
+    if (!(memoryBudget > 0)) {
+      throw new OptionError('memoryBudget', `expected bytes above 0, got ${memoryBudget}.`);
+    }
+    if (fetching) checkFetching(fetching);
     const model: ModelSpec = {
       // Relative URLs mean the page's, not the worker's.
       source: absolute(source),
       ...(precision && { precision }),
       ...(weights && { weights }),
       ...(cache !== undefined && { cache }),
+      ...(fetching && { fetching }),
       ...(warmUp !== undefined && { warmUp }),
       ...(decoder !== undefined && { decoder: absoluteDecoder(decoder) }),
       ...(previewDecoder !== undefined && { previewDecoder: absoluteDecoder(previewDecoder) }),
@@ -137,12 +154,13 @@ export class TextToImageClient {
       const info = await new Promise<ModelInfo>((resolve, reject) => {
         const held = client.call(
           'hold',
-          { model, gpuShare },
+          { model, gpuShare, memoryBudget },
           {
             resumable: true,
             signal: loading.signal,
             onEvent: (event) => {
-              if (event.type === 'lend') void lendWorker(client, lent, event.id);
+              if (event.type === 'fetch') onFetch?.(event.progress);
+              else if (event.type === 'lend') void lendWorker(client, lent, event.id);
               else if (event.type === 'ready') {
                 isLoaded = true;
                 resolve(event.info);
@@ -314,6 +332,17 @@ function linkFor({ sharing = 'tabs', worker }: ClientOptions): Link {
         new SharedWorker(new URL('./gpu-worker.ts', import.meta.url), { type: 'module', name: 'calotype' }),
     );
   return new FirstUsableLink([shared, leader]);
+}
+
+/** Types let through what has more than they name, such as a pipeline's options. */
+function checkFetching(fetching: WireFetching): void {
+  for (const [name, value] of Object.entries(fetching)) {
+    if (typeof value !== 'function') continue;
+    throw new OptionError(
+      `fetching.${name}`,
+      'a function cannot be sent to a worker. Leave it out, or use a TextToImagePipeline.',
+    );
+  }
 }
 
 /** A source with its URL, if it has one, as the page means it. */

@@ -2,6 +2,7 @@ import {
   readModel,
   Tensor,
   type ByteSource,
+  type FetchProgress,
   type FileStore,
   type Model,
   type StoreReport,
@@ -10,13 +11,19 @@ import type { Job } from '@calotype/scheduler';
 import { openStore, type OpenedStore } from '../model/folder.ts';
 import { openImage } from '../stages/image-input.ts';
 import { PromptTokenizer } from '../tokenizer/index.ts';
-import type { WireSource } from './messages.ts';
+import type { WireFetching, WireSource } from './messages.ts';
 
 /** Name of a worker that does these jobs. */
 export const CPU_THREAD = 'calotype-cpu';
 
 /** A picture as it can be sent between threads. */
 export type WireImage = Blob | ImageBitmap | ImageData;
+
+/** How far the files of a model have come: told at most every 100 ms, and when all that were opened are there. */
+export interface FilesEvent {
+  report: StoreReport;
+  progress: FetchProgress;
+}
 
 /** A file of a model whose files were opened under `id`. */
 interface FileAddress {
@@ -30,7 +37,11 @@ export type CpuService = {
   /** Answers, so that it is known whether there is such a thread. */
   greet: Job<undefined, void>;
   /** Opens the files of a model, through the cache where they are a server's, and keeps them until it is aborted. */
-  files: Job<{ id: string; source: WireSource; cache: boolean | undefined }, void, StoreReport>;
+  files: Job<
+    { id: string; source: WireSource; cache: boolean | undefined; fetching: WireFetching | undefined },
+    void,
+    FilesEvent
+  >;
   has: Job<FileAddress, boolean>;
   /** Gives the name that errors call the file. */
   open: Job<FileAddress, string>;
@@ -95,16 +106,18 @@ export function cpuService(): CpuService {
   return {
     greet: async () => {},
 
-    files: async ({ id, source, cache }, { signal, emit, keep }) => {
+    files: async ({ id, source, cache, fetching }, { signal, emit, keep }) => {
       const slot = slotOf(id);
       let told = 0;
       try {
         const store: OpenedStore = await openStore(source, {
+          ...fetching,
           ...(cache !== undefined && { cache }),
-          onProgress: () => {
-            if (performance.now() - told < REPORT_MS || !store.report) return;
-            told = performance.now();
-            emit(store.report());
+          onProgress: (progress) => {
+            const now = performance.now();
+            if (!store.report || (now - told < REPORT_MS && progress.loaded < progress.total)) return;
+            told = now;
+            emit({ report: store.report(), progress });
           },
         });
         slot.resolve(store);

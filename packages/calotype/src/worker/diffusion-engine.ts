@@ -16,7 +16,7 @@ import { CPU_THREAD } from './cpu-service.ts';
 import { CpuThread, type CpuLink } from './cpu-thread.ts';
 import { LentWorkers } from './lent-workers.ts';
 import { LoadedModels } from './loaded-models.ts';
-import type { ClientProgress, EngineStats, ModelInfo, PipelineService } from './messages.ts';
+import type { ClientProgress, EngineLimits, EngineStats, ModelInfo, PipelineService } from './messages.ts';
 
 export interface DiffusionEngineOptions extends Pick<
   SchedulerOptions,
@@ -43,8 +43,10 @@ export class DiffusionEngine {
   readonly #chain: ReturnType<typeof generationChain>;
   /** Changes of the order of requests, by their names. */
   readonly #reorder = new Map<string, ReturnType<Scheduler['submit']>['reorder']>();
-  /** Shares that those who hold models ask for. The smallest counts. */
-  readonly #shares = new Set<{ share: number }>();
+  /** What those who hold models allow. The least counts. */
+  readonly #limits = new Set<EngineLimits>();
+  /** The budget that the engine of now was made with. */
+  #ownBudget = Infinity;
 
   #recordsKernels = false;
   /** End of the last kernel recorded. */
@@ -56,7 +58,13 @@ export class DiffusionEngine {
     this.#thread = new CpuThread(cpuLink ?? ownLink);
     this.#thread.trace = () => this.scheduler.trace;
     this.#chain = generationChain(this.#thread);
-    this.#models = new LoadedModels(createEngine, this.#thread, (error) => this.scheduler.lose(error));
+    const create = async (): Promise<Engine> => {
+      const engine = await createEngine();
+      this.#ownBudget = engine.memoryBudget;
+      this.#apply(engine);
+      return engine;
+    };
+    this.#models = new LoadedModels(create, this.#thread, (error) => this.scheduler.lose(error));
     this.scheduler = new Scheduler({
       ...limits,
       whenDone: async () => {
@@ -65,20 +73,19 @@ export class DiffusionEngine {
       },
       isLoss: (error) => error instanceof DeviceLostError,
       isOutOfMemory: (error) => error instanceof OutOfMemoryError,
-      recover: async () => {
-        await this.#models.recover();
-        await this.#configure();
-      },
+      recover: () => this.#models.recover(),
     });
   }
 
   /** The jobs that clients may ask for. */
   readonly service: PipelineService = {
-    hold: async ({ model: spec, gpuShare = 1 }, { signal, emit }) => {
-      const share = { share: gpuShare };
+    hold: async ({ model: spec, ...limits }, { signal, emit }) => {
       const stopLending = this.#lent.add(emit);
+      this.#limits.add(limits);
       try {
-        using use = this.#models.use(spec, (progress) => emit({ type: 'progress', progress }));
+        // Before anything is loaded into an engine that is there.
+        await this.#configure();
+        using use = this.#models.use(spec, emit);
         const { model } = use;
         // Those who have loaded the model are told first; there may be somebody else who loads it.
         const pipeline = await abortable(model.pipeline(), signal);
@@ -91,12 +98,10 @@ export class DiffusionEngine {
           warnings: pipeline.model.facts.warnings,
         };
         emit({ type: 'ready', info });
-        this.#shares.add(share);
-        await this.#configure();
         await abortable(new Promise<never>(() => {}), signal);
       } finally {
         stopLending();
-        this.#shares.delete(share);
+        this.#limits.delete(limits);
         await this.#configure();
       }
     },
@@ -220,12 +225,19 @@ export class DiffusionEngine {
     for (const { start, end } of intervals) trace.add({ track: BUSY_TRACK, name: 'busy', start, end });
   }
 
-  /** Sets the engine of now to what is asked for. */
+  /** Sets the engine of now, if there is one, to what is asked for. */
   async #configure(): Promise<void> {
-    const share = Math.min(1, ...[...this.#shares].map(({ share }) => share));
     const engine = await this.#models.current();
-    if (!engine) return;
-    engine.gpuShare = share;
+    if (engine) this.#apply(engine);
+  }
+
+  #apply(engine: Engine): void {
+    const limits = [...this.#limits];
+    engine.gpuShare = Math.min(...limits.map(({ gpuShare = 1 }) => gpuShare), 1);
+    engine.memoryBudget = Math.min(
+      ...limits.map(({ memoryBudget = Infinity }) => memoryBudget),
+      this.#ownBudget,
+    );
     engine.onDispatches = this.#recordsKernels ? (run) => this.#recordKernels(run) : undefined;
     engine.onTransfer =
       this.scheduler.trace &&

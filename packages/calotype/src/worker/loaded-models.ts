@@ -1,11 +1,10 @@
 import { Engine, type FileStore } from '@calotype/core';
 import type { DecoderSource } from '../model/decoder.ts';
-import type { LoadProgress } from '../pipelines/options.ts';
 import { TextToImagePipeline } from '../pipelines/text-to-image.ts';
 import type { CpuThread } from './cpu-thread.ts';
-import type { ModelSpec, WireDecoder, WireSource } from './messages.ts';
+import type { LoadEvent, ModelSpec, WireDecoder, WireSource } from './messages.ts';
 import { ModelLoras } from './model-loras.ts';
-import { RemoteStore } from './remote-store.ts';
+import { RemoteStore, type RemoteStoreOptions } from './remote-store.ts';
 
 /** How often a device is asked for after a loss, and how long between: a GPU process takes a while to come back. */
 const ATTEMPTS = 6;
@@ -54,14 +53,14 @@ export class LoadedModels {
   }
 
   /** Takes a model into use, until the result is disposed of. It is loaded when it is first asked for. */
-  use(spec: ModelSpec, onProgress?: (progress: LoadProgress) => void): ModelUse {
+  use(spec: ModelSpec, onEvent?: (event: LoadEvent) => void): ModelUse {
     const key = this.#keyOf(spec);
     let model = this.#models.get(key);
     if (!model) {
       model = new LoadedModel(spec, () => this.engine(), this.#thread);
       this.#models.set(key, model);
     }
-    return new ModelUse(model, onProgress, () => {
+    return new ModelUse(model, onEvent, () => {
       if (model.users > 0) return;
       this.#models.delete(key);
       model.unload();
@@ -98,13 +97,13 @@ export class LoadedModels {
     return engine;
   }
 
-  #keyOf({ source, name, precision, weights, cache, warmUp, decoder, previewDecoder }: ModelSpec): string {
+  #keyOf({ source, name, decoder, previewDecoder, ...options }: ModelSpec): string {
     const where = typeof source === 'string' ? source : (name ?? this.#nameOf(source));
     const others = [decoder, previewDecoder].map((given) => {
       const isNamed = typeof given !== 'object' || ('source' in given && typeof given.source === 'string');
       return isNamed ? given : this.#nameOf(given);
     });
-    return JSON.stringify([where, ...others, precision, weights, cache, warmUp]);
+    return JSON.stringify([where, ...others, options], sorted);
   }
 
   #nameOf(source: object): string {
@@ -126,7 +125,7 @@ export class LoadedModel {
   readonly spec: ModelSpec;
   readonly #engine: () => Promise<Engine>;
   readonly #thread: CpuThread;
-  readonly #listeners = new Set<(progress: LoadProgress) => void>();
+  readonly #listeners = new Set<(event: LoadEvent) => void>();
   #loading: { pipeline: Promise<TextToImagePipeline>; controller: AbortController } | undefined;
   /** The LoRAs that its users hold. */
   readonly loras: ModelLoras = new ModelLoras(() => this.pipeline());
@@ -150,7 +149,7 @@ export class LoadedModel {
     return loading.pipeline;
   }
 
-  listen(listener: (progress: LoadProgress) => void): () => void {
+  listen(listener: (event: LoadEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -167,29 +166,42 @@ export class LoadedModel {
   }
 
   async #load(signal: AbortSignal): Promise<TextToImagePipeline> {
-    const { source, precision, weights, cache, warmUp, decoder, previewDecoder } = this.spec;
+    const { source, precision, weights, cache, fetching, warmUp, decoder, previewDecoder } = this.spec;
+    const reading: RemoteStoreOptions = {
+      ...(cache !== undefined && { cache }),
+      ...(fetching && { fetching }),
+      onFetch: (progress) => this.#tell({ type: 'fetch', progress }),
+    };
     const engine = await this.#engine();
     const isElsewhere = await this.#thread.isElsewhere();
     signal.throwIfAborted();
     // Closed with the model that reads from it, or that fails to load.
     const opened = <T extends WireSource | FileStore>(given: T): T | RemoteStore =>
-      isElsewhere && isWire(given) ? new RemoteStore(this.#thread, given, cache) : given;
+      isElsewhere && isWire(given) ? new RemoteStore(this.#thread, given, reading) : given;
     const openedDecoder = (given: WireDecoder): DecoderSource =>
       isWire(given) ? opened(given) : { ...given, source: opened(given.source) };
     return TextToImagePipeline.fromPretrained(opened(source), {
+      ...reading,
       engine,
       signal,
       ...(precision && { precision }),
       ...(weights && { weights }),
-      ...(cache !== undefined && { cache }),
       ...(warmUp !== undefined && { warmUp }),
       ...(decoder !== undefined && { decoder: openedDecoder(decoder) }),
       ...(previewDecoder !== undefined && { previewDecoder: openedDecoder(previewDecoder) }),
-      onProgress: (progress) => {
-        for (const listener of this.#listeners) listener(progress);
-      },
+      onProgress: (progress) => this.#tell({ type: 'progress', progress }),
     });
   }
+
+  #tell(event: LoadEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+/** For `JSON.stringify`: objects with the same entries look the same, whatever the order. */
+function sorted(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Whether a source can be sent to another thread. */
@@ -206,14 +218,10 @@ export class ModelUse implements Disposable {
   readonly #release: () => void;
   #isOpen = true;
 
-  constructor(
-    model: LoadedModel,
-    onProgress: ((progress: LoadProgress) => void) | undefined,
-    release: () => void,
-  ) {
+  constructor(model: LoadedModel, onEvent: ((event: LoadEvent) => void) | undefined, release: () => void) {
     this.model = model;
     model.users++;
-    const stop = onProgress && model.listen(onProgress);
+    const stop = onEvent && model.listen(onEvent);
     this.#release = () => {
       stop?.();
       model.users--;

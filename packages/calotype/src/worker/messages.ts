@@ -1,4 +1,4 @@
-import type { FileStore, Precision } from '@calotype/core';
+import type { CachedStoreOptions, FetchProgress, FileStore, Precision } from '@calotype/core';
 import type { Job, Span } from '@calotype/scheduler';
 import type { Lora } from '../lora/index.ts';
 import type { DecoderOptions } from '../model/decoder.ts';
@@ -15,6 +15,9 @@ export type WireSource = string | FileSystemDirectoryHandle | Readonly<Record<st
 
 /** A decoder of its own, where it can be sent to a worker. */
 export type WireDecoder = WireSource | (Omit<DecoderOptions, 'source'> & { source: WireSource });
+
+/** How files are fetched, where it can be sent to a worker: all but functions. */
+export type WireFetching = Omit<CachedStoreOptions, 'fetch' | 'onProgress'>;
 
 /** A LoRA as a worker gets it. Those of one model with the same `id` are the same. */
 export interface SentLora {
@@ -38,6 +41,7 @@ export interface ModelSpec {
   precision?: Precision;
   weights?: LoadOptions['weights'];
   cache?: boolean;
+  fetching?: WireFetching;
   warmUp?: LoadOptions['warmUp'];
   decoder?: WireDecoder;
   previewDecoder?: WireDecoder;
@@ -93,17 +97,25 @@ export interface ModelInfo {
 /** A LoRA has been found to fit. */
 export type LoraEvent = { type: 'ready' } & Pick<Lora, 'name' | 'layers' | 'skipped'>;
 
+/** What happens to a model, for all who hold it. */
+export type LoadEvent =
+  { type: 'progress'; progress: LoadProgress } | { type: 'fetch'; progress: FetchProgress };
+
 /** What loading reports; `ready` may come again, after a loss. */
 export type HoldEvent =
-  | { type: 'progress'; progress: LoadProgress }
+  | LoadEvent
   | { type: 'ready'; info: ModelInfo }
   /** The engine runs where no workers can be started, and asks for one (`lend`). */
   | { type: 'lend'; id: string };
 
-export interface HoldInput {
-  model: ModelSpec;
-  /** See `ClientOptions.gpuShare`. */
+/** What a client allows its engine; see `ClientOptions`. */
+export interface EngineLimits {
   gpuShare?: number | undefined;
+  memoryBudget?: number | undefined;
+}
+
+export interface HoldInput extends EngineLimits {
+  model: ModelSpec;
 }
 
 export interface GenerateInput {

@@ -1,5 +1,6 @@
 import type {
   ByteSource,
+  FetchProgress,
   FinishOptions,
   Model,
   ModelStore,
@@ -9,13 +10,20 @@ import type {
 import { WorkerCrashedError } from '@calotype/scheduler';
 import type { SentSource } from './cpu-service.ts';
 import type { CpuThread } from './cpu-thread.ts';
-import type { WireSource } from './messages.ts';
+import type { WireFetching, WireSource } from './messages.ts';
 
 /** Blocks of memory kept to be read into again. */
 const KEPT_BLOCKS = 6;
 
 /** Times that a read is tried again on another worker. */
 const RETRIES = 2;
+
+export interface RemoteStoreOptions {
+  cache?: boolean;
+  fetching?: WireFetching;
+  /** Hears of bytes that come, at most every 100 ms and at the end. */
+  onFetch?: (progress: FetchProgress) => void;
+}
 
 /** The files of a model, fetched, checked, cached and parsed in another thread. */
 export class RemoteStore implements ModelStore {
@@ -27,15 +35,19 @@ export class RemoteStore implements ModelStore {
   readonly #blocks: ArrayBuffer[] = [];
   #report: StoreReport = { cache: 'none', files: [] };
 
-  constructor(thread: CpuThread, source: WireSource, cache?: boolean) {
+  constructor(thread: CpuThread, source: WireSource, options: RemoteStoreOptions = {}) {
+    const { cache, fetching, onFetch } = options;
     this.#thread = thread;
     this.#opened = thread.call(
       'files',
-      { id: this.#id, source, cache },
+      { id: this.#id, source, cache, fetching },
       {
         signal: this.#closing.signal,
         resumable: true,
-        onEvent: (report) => (this.#report = report),
+        onEvent: ({ report, progress }) => {
+          this.#report = report;
+          onFetch?.(progress);
+        },
       },
     );
     // Whoever reads hears of it.

@@ -31,6 +31,22 @@ test('the budget frees idle buffers before it refuses', () => {
   expect(device.live.size).toBe(1);
 });
 
+test('a limit lowered below what is there frees idle buffers first, and refuses until enough has come back', () => {
+  const device = fakeDevice();
+  const pool = new BufferPool(device);
+  const [first, second] = [pool.acquire(64, 'first'), pool.acquire(32, 'second')];
+  pool.limitBytes = 70;
+  pool.release(first);
+  expect(() => pool.acquire(64, 'again')).toThrow(/64 bytes asked for, 38 available in a memoryBudget of 70/);
+  expect(pool.acquire(16, 'small')).not.toBe(first);
+  expect(pool).toMatchObject({ bytes: 48, liveBytes: 48 });
+  pool.release(second);
+  expect(pool.acquire(32, 'within')).toBe(second);
+  pool.limitBytes = Infinity;
+  pool.acquire(64, 'again');
+  expect(device.live.size).toBe(3);
+});
+
 test('a buffer beyond what the device can bind is refused at once', () => {
   const pool = new BufferPool(fakeDevice());
   expect(() => pool.acquire(2 ** 30 + 16, 'huge')).toThrow(/'huge'.*1073741840 bytes/);

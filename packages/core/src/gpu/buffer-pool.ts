@@ -11,8 +11,11 @@ const usages = {
  * size; when memory runs out, what is kept idle is freed before an allocation fails.
  */
 export class BufferPool {
-  /** Most bytes that all buffers together may take. */
-  readonly limitBytes: number;
+  /**
+   * Most bytes that all buffers together may take. May be lowered below what they take: then nothing new is given out
+   * until enough has come back.
+   */
+  limitBytes: number;
   readonly #device: GPUDevice;
   readonly #reclaim: () => boolean;
   /** Idle buffers by use and size. */
@@ -48,6 +51,12 @@ export class BufferPool {
     return false;
   }
 
+  /** What to throw where `makeRoom` makes none. */
+  noRoom(what: string, bytes: number): OutOfMemoryError {
+    const available = Math.max(0, this.limitBytes - this.liveBytes);
+    return new OutOfMemoryError(what, bytes, available, this.limitBytes);
+  }
+
   /** Bytes of all buffers, idle ones included. */
   get bytes(): number {
     return this.#bytes;
@@ -81,7 +90,9 @@ export class BufferPool {
    */
   acquire(bytes: number, label: string, use: keyof typeof usages = 'storage'): GPUBuffer {
     const usage = usages[use]();
-    const idle = this.#idle.get(keyOf({ size: bytes, usage }))?.pop();
+    // Over a limit that was lowered, idle buffers are to go.
+    const isWithin = this.#bytes <= this.limitBytes;
+    const idle = isWithin ? this.#idle.get(keyOf({ size: bytes, usage }))?.pop() : undefined;
     if (idle) {
       this.#idleBytes -= bytes;
       this.#live.add(idle);
@@ -90,9 +101,7 @@ export class BufferPool {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const largest = Math.min(maxBufferSize, maxStorageBufferBindingSize);
     if (bytes > largest) throw new OutOfMemoryError(`'${label}'`, bytes, largest);
-    if (!this.makeRoom(bytes)) {
-      throw new OutOfMemoryError(`'${label}'`, bytes, this.limitBytes - this.liveBytes);
-    }
+    if (!this.makeRoom(bytes)) throw this.noRoom(`'${label}'`, bytes);
     this.#device.pushErrorScope('out-of-memory');
     const buffer = this.#device.createBuffer({ label, size: bytes, usage });
     // A lost device rejects; whoever waits hears of that from the engine.

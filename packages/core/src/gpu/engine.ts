@@ -31,8 +31,8 @@ export interface EngineOptions {
   /** A device of the caller's. It stays the caller's: `dispose` does not destroy it. */
   device?: GPUDevice;
   /**
-   * Most bytes of GPU memory that the engine may hold. Sessions that were used longest ago give theirs back to keep it;
-   * their weights are read again when they run.
+   * Most bytes of GPU memory that the engine may hold, above 0. Sessions that were used longest ago give theirs back to
+   * keep it; their weights are read again when they run. Can be changed later (`Engine.memoryBudget`). Default: no limit.
    */
   memoryBudget?: number;
   /** Whether to begin with what `tune` measured on earlier visits. True by default. */
@@ -126,13 +126,17 @@ export class Engine {
     }
   }
 
-  /** @throws UnsupportedDeviceError without WebGPU, or when `precision: 'f16'` is asked for and `shader-f16` is missing */
+  /**
+   * @throws UnsupportedDeviceError without WebGPU, or when `precision: 'f16'` is asked for and `shader-f16` is missing;
+   *   RangeError for a `memoryBudget` that is none
+   */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const { device, capabilities } = options.device
       ? { device: options.device, capabilities: capabilitiesOf(options.device) }
       : await requestDevice(options);
     try {
       if (options.precision) checkPrecision(options.precision, capabilities);
+      if (options.memoryBudget !== undefined) checkBudget(options.memoryBudget);
     } catch (error) {
       if (!options.device) device.destroy();
       throw error;
@@ -141,6 +145,21 @@ export class Engine {
     // A table that cannot be read is none: the rules know a choice for everything.
     if (options.measured ?? true) await engine.measured.load(capabilities).catch(() => {});
     return engine;
+  }
+
+  /**
+   * Most bytes of GPU memory to hold; `Infinity` for no limit. When it is lowered, sessions that are idle give theirs back
+   * until it is kept, and what is in use counts from the next allocation on: that throws `OutOfMemoryError` until enough
+   * has come back. Setting it throws `RangeError` for what is not above 0.
+   */
+  get memoryBudget(): number {
+    return this.buffers.limitBytes;
+  }
+
+  set memoryBudget(bytes: number) {
+    checkBudget(bytes);
+    this.buffers.limitBytes = bytes;
+    this.buffers.makeRoom(0);
   }
 
   /** Throws `DisposedError` or `DeviceLostError` when nothing can run here any more. */
@@ -218,6 +237,10 @@ export function checkPrecision(precision: Precision, { features }: Capabilities)
     "This adapter has no 'shader-f16'. Use precision 'packed-f16', which stores f16 and computes in f32.",
     'shader-f16',
   );
+}
+
+function checkBudget(bytes: number): void {
+  if (!(bytes > 0)) throw new RangeError(`memoryBudget: expected bytes above 0, got ${bytes}.`);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { DisposedError, OutOfMemoryError } from '../errors.ts';
+import { DisposedError } from '../errors.ts';
 import { layoutParams, type ParamsLayout } from '../plan/params.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
@@ -201,10 +201,7 @@ function encode(
 function checkBudget(engine: Engine, plan: Plan, weights: ResidentWeights): void {
   const { buffers } = engine;
   const needed = plan.intermediateBytes + layoutParams(plan).bytes + weights.peakBytes(plan);
-  if (!buffers.makeRoom(needed)) {
-    const available = buffers.limitBytes - buffers.liveBytes;
-    throw new OutOfMemoryError('the weights and intermediates of a model', needed, available);
-  }
+  if (!buffers.makeRoom(needed)) throw buffers.noRoom('the weights and intermediates of a model', needed);
 }
 
 /** Everything that a program owns or holds. */
