@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { bundleSizes, DEMO_GOAL, DEMO_LIMIT, demoSize } from './bundle-size.ts';
+import { bundleSizes, DEMO_LIMIT, demoSize } from './bundle-size.ts';
 import { root, runNode, runTool } from './run.ts';
 
 /** What one gate of `npm test` found. */
@@ -142,8 +142,8 @@ async function size(): Promise<Outcome> {
   const sizes = `${kilobytes(first.minified)} minified  ${kilobytes(first.gzipped)} gzipped`;
   console.log(`${'demo page'.padEnd(24)} ${sizes}, and ${kilobytes(later).trim()} when it is wanted`);
   count(outcome, first.gzipped <= DEMO_LIMIT);
-  if (first.gzipped <= DEMO_GOAL) return outcome;
-  const over = `${kilobytes(first.gzipped).trim()} gzipped, should have ${kilobytes(DEMO_GOAL).trim()}`;
+  if (first.gzipped <= DEMO_LIMIT) return outcome;
+  const over = `${kilobytes(first.gzipped).trim()} gzipped, may have ${kilobytes(DEMO_LIMIT).trim()}`;
   return { ...outcome, notes: [`size: the demo page has ${over}`] };
 }
 

@@ -97,7 +97,7 @@ export async function createSession(source: ModelSource, options: SessionOptions
   const reading = readModel(store, path, { allowMissingExternalData, ...(signal && { signal }) });
   const read = await untilAbort(reading, signal);
   const model = options.rewrite?.(read) ?? read;
-  const template = buildTemplate(model, path);
+  const template = await untilAbort(buildTemplate(model, path), signal);
   if (options.engine) {
     if (precision) checkPrecision(precision, options.engine.capabilities);
     return new Session(model, template, options.engine, options);

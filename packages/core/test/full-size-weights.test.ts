@@ -34,7 +34,7 @@ async function graphOf(name: string, latent = 64): Promise<Graph> {
 async function graphOfBytes(bytes: Uint8Array<ArrayBuffer>, latent: number): Promise<Graph> {
   const store = mapStore({ 'model.onnx': bytes });
   const model = await readModel(store, 'model.onnx', { allowMissingExternalData: true });
-  const template = buildTemplate(model, 'model.onnx');
+  const template = await buildTemplate(model, 'model.onnx');
   const own = { ...sizes, height: latent, width: latent };
   const types = template.inputs.map((input): [string, TensorType] => {
     const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : own[dim as keyof typeof own]));

@@ -22,7 +22,7 @@ const sizes: Readonly<Record<string, number>> = { batch: 1, sequence: 77, height
 async function optimised(name: string): Promise<Graph> {
   const bytes = new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`));
   const model = await readModel(mapStore({ [name]: bytes }), name, { allowMissingExternalData: true });
-  const template = buildTemplate(model, name);
+  const template = await buildTemplate(model, name);
   const types = template.inputs.map((input): [string, TensorType] => {
     const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : sizes[dim!]!));
     return [input.name, { dtype: input.dtype, shape }];

@@ -5,7 +5,7 @@ import { OWN_DOMAIN, type Epilogue, type Graph, type Node, type Value } from '..
 import type { Expr } from '../src/graph/expr.ts';
 import type { KernelTuning } from '../src/kernels/tuning.ts';
 import type { Attribute } from '../src/onnx/model.ts';
-import { lookup } from '../src/ops/registry.ts';
+import { loadRareOperators, lookup } from '../src/ops/registry.ts';
 import type { CpuTensor, TensorType } from '../src/ops/op.ts';
 import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
@@ -14,6 +14,8 @@ import type { WeightFormat } from '../src/plan/weight-format.ts';
 import { bytesOf, type DataType } from '../src/tensor/dtype.ts';
 import type { Shape } from '../src/tensor/shape.ts';
 import { encode, Tensor, type NumericType } from '../src/tensor/tensor.ts';
+
+await loadRareOperators();
 
 type AttributeValue = number | string | readonly number[];
 

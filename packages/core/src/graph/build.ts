@@ -1,6 +1,6 @@
 import { InvalidModelError, type UnsupportedOp } from '../errors.ts';
 import type { Model, ModelValue } from '../onnx/model.ts';
-import { lookup } from '../ops/registry.ts';
+import { loadOperators, lookup } from '../ops/registry.ts';
 import { Inliner } from './inline.ts';
 import { sortBlock } from './sort.ts';
 import type { Block, GraphTemplate, SymbolicType, TemplateNode } from './template.ts';
@@ -13,11 +13,12 @@ const everOps = new Set(['Gather', 'Identity', 'Not', 'Shape', 'Size', 'Transpos
 const newestOpset = 28;
 
 /**
- * Makes a model ready for specialization: inlines model-local functions, sorts, checks names and operator sets.
+ * Makes a model ready for specialization: loads its operators, inlines model-local functions, sorts, checks names and operator sets.
  *
  * @throws InvalidModelError for cycles, names that are undefined or defined twice, and recursive functions
  */
-export function buildTemplate(model: Model, file: string): GraphTemplate {
+export async function buildTemplate(model: Model, file: string): Promise<GraphTemplate> {
+  await loadOperators(model);
   const { graph } = model;
   const inputs = graph.inputs.filter(({ name }) => !graph.initializers.has(name));
   const block = new Inliner(model, file).block(graph);

@@ -10,7 +10,7 @@ import { weightUses, type WeightUses } from './weight-uses.ts';
 async function usesIn(folder: string): Promise<WeightUses[]> {
   const bytes = new Uint8Array(readFileSync(join(fixturesDir, folder, 'model.onnx')));
   const model = await readModel(mapStore({ 'model.onnx': bytes }), 'model.onnx');
-  return [...weightUses(buildTemplate(model, folder)).values()];
+  return [...weightUses(await buildTemplate(model, folder)).values()];
 }
 
 test.each(['unet', 'text_encoder'])('both exporters tell the same modules of the %s', async (component) => {

@@ -47,6 +47,9 @@ export interface OpDefinition {
 
 export type OpTable = Readonly<Record<string, OpDefinition>>;
 
+/** By domain. */
+export type OpTables = Readonly<Record<string, readonly OpTable[]>>;
+
 /** Creates nodes in a rewrite; types are inferred at once. */
 export interface Build {
   /** @param name ONNX operator name (domain `''`, newest semantics the engine has) or one of ours with its domain */

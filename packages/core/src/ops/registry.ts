@@ -1,8 +1,6 @@
 import { OWN_DOMAIN } from '../graph/graph.ts';
-import { microsoftOps, ownContribOps } from './contrib.ts';
-import { compositeMovementOps } from './composite-movement.ts';
-import { compositeNormalizationOps } from './composite-normalization.ts';
-import { einsumOps } from './einsum.ts';
+import type { Model, ModelNode } from '../onnx/model.ts';
+import { microsoftOps } from './contrib.ts';
 import { elementwiseOps } from './elementwise.ts';
 import { elementwiseOp } from './fused-elementwise.ts';
 import { ownAttentionOps } from './attention.ts';
@@ -11,57 +9,33 @@ import { matmulOps, ownMatmulOps } from './matmul.ts';
 import { gatherOps } from './gather.ts';
 import { movementOps } from './movement.ts';
 import { normalizationOps, ownNormalizationOps } from './normalization.ts';
-import type { OpDefinition, OpTable } from './op.ts';
-import { fourierOps } from './fourier.ts';
-import { generatorOps } from './generators.ts';
-import { integerOps } from './integer-products.ts';
+import type { OpDefinition, OpTables } from './op.ts';
 import { ownQuantizeOps, quantizeLinearOps } from './quantize-linear.ts';
-import { optionalOps } from './optional.ts';
-import { onnxAttentionOps } from './onnx-attention.ts';
-import { poolingOps } from './pooling.ts';
 import { reduceOps } from './reduce.ts';
-import { recurrentOps } from './recurrent.ts';
 import { resizeOps } from './resize.ts';
-import { rotaryOps } from './rotary-embedding.ts';
-import { samplingOps } from './sampling.ts';
-import { scatterOps } from './scatter.ts';
 import { selectionOps } from './selection.ts';
 import { shapeOps } from './shape.ts';
 import { softmaxOps } from './softmax.ts';
 
-/** Every operator by domain. A table of one file each; names within a domain are unique. */
-const tables: Readonly<Record<string, readonly OpTable[]>> = {
+/** Operators by domain that diffusion models commonly have, and all that these and the passes make. */
+const commonTables: OpTables = {
   '': [
     convOps,
     matmulOps,
-    einsumOps,
     elementwiseOps,
-    fourierOps,
     gatherOps,
-    generatorOps,
-    integerOps,
     quantizeLinearOps,
-    rotaryOps,
     movementOps,
-    optionalOps,
     normalizationOps,
-    onnxAttentionOps,
-    compositeMovementOps,
-    compositeNormalizationOps,
-    samplingOps,
-    poolingOps,
     reduceOps,
-    recurrentOps,
     resizeOps,
     selectionOps,
-    scatterOps,
     shapeOps,
     softmaxOps,
   ],
   'com.microsoft': microsoftOps,
   [OWN_DOMAIN]: [
     { Elementwise: elementwiseOp },
-    ownContribOps,
     ownQuantizeOps,
     ownNormalizationOps,
     ownAttentionOps,
@@ -70,9 +44,12 @@ const tables: Readonly<Record<string, readonly OpTable[]>> = {
 };
 
 const definitions = new Map<string, OpDefinition>();
-for (const [domain, list] of Object.entries(tables)) {
-  for (const table of list) {
-    for (const [op, definition] of Object.entries(table)) {
+define(commonTables);
+
+/** Names within a domain are unique. */
+function define(tables: OpTables): void {
+  for (const [domain, list] of Object.entries(tables)) {
+    for (const [op, definition] of list.flatMap((table) => Object.entries(table))) {
       const key = `${domain}:${op}`;
       if (definitions.has(key)) throw new Error(`Internal error: operator '${key}' is defined twice`);
       definitions.set(key, definition);
@@ -80,12 +57,55 @@ for (const [domain, list] of Object.entries(tables)) {
   }
 }
 
-/** What the engine knows of an operator; `undefined` when it knows nothing. */
+let rare: Promise<void> | undefined;
+
+/** Makes the rare operators known too. Fetches them once; after a failure the next call tries again. */
+export function loadRareOperators(): Promise<void> {
+  rare ??= import('./rare.ts').then(
+    ({ rareTables }) => define(rareTables),
+    (error: unknown) => {
+      rare = undefined;
+      throw error;
+    },
+  );
+  return rare;
+}
+
+/** Makes known what a model names, as far as the engine has it. Everything that looks operators up comes later. */
+export async function loadOperators(model: Model): Promise<void> {
+  if (needsRareOperators(model)) await loadRareOperators();
+}
+
+/** Whether a node of the model, of a graph inside it or of a function may be of an operator that is not common. */
+export function needsRareOperators({ graph, functions }: Model): boolean {
+  const lists = [graph.nodes, ...functions.map(({ nodes }) => nodes)];
+  // Grows on the way.
+  for (const nodes of lists) {
+    for (const node of nodes) {
+      if (mayBeRare(node)) return true;
+      for (const attribute of node.attributes.values()) {
+        if (attribute.type === 'graph') lists.push(attribute.value.nodes);
+      }
+    }
+  }
+  return false;
+}
+
+/** Handled without a definition. */
+const structural = new Set(['Constant', 'If', 'Loop', 'Scan']);
+
+function mayBeRare({ domain, op }: ModelNode): boolean {
+  if (domain === '' && structural.has(op)) return false;
+  // Functions have domains of their own.
+  return Object.hasOwn(commonTables, domain) && !lookup(domain, op);
+}
+
+/** What the engine knows of an operator, once `loadOperators` has seen the model; `undefined` when it knows nothing. */
 export function lookup(domain: string, op: string): OpDefinition | undefined {
   return definitions.get(`${domain}:${op}`);
 }
 
-/** Names of all known operators of a domain. */
+/** Names of the operators of a domain, of the rare ones once they are loaded. */
 export function operatorsOf(domain: string): string[] {
   return [...definitions.keys()]
     .filter((key) => key.startsWith(`${domain}:`))

@@ -24,7 +24,7 @@ async function fold(folder: string): Promise<{ wrong: string[]; folded: number }
   );
   const references = readReferences(new Uint8Array(contents!));
   const store = mapStore({ 'model.onnx': new Uint8Array(file!) });
-  const template = buildTemplate(await readModel(store, 'model.onnx'), 'model.onnx');
+  const template = await buildTemplate(await readModel(store, 'model.onnx'), 'model.onnx');
   const values = new Map(
     template.inputs.map(({ name, shape }) => [name, declaredAs(references.get(name)!, shape)]),
   );

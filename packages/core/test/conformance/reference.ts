@@ -24,7 +24,7 @@ export function readReferences(bytes: Uint8Array): Map<string, Reference> {
 }
 
 /** The same with the rank that the graph declares: the files hold scalars as tensors of one element. */
-export function declaredAs(reference: Reference, shape: readonly unknown[] | undefined): Reference {
+export function declaredAs<T extends CpuTensor>(reference: T, shape: readonly unknown[] | undefined): T {
   return shape?.length === 0 ? { ...reference, shape: [] } : reference;
 }
 
