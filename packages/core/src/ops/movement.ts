@@ -76,13 +76,7 @@ const slice = viewing((node, x) => {
 const split = viewing((node, x) => {
   const axis = normalizeAxis(intAttribute(node, 'axis', 0), x.shape.length, describe(node));
   const dim = x.shape[axis]!;
-  const count = intAttribute(node, 'num_outputs') ?? node.outputs.length;
-  const most = Math.max(dim, node.outputs.length);
-  check(count > 0 && count <= most, node, `at most ${most} parts`, [count]);
-  const chunk = Math.ceil(dim / count);
-  const sizes =
-    intsOperandOrAttribute(node, 1, 'split') ??
-    Array.from({ length: count }, (_, k) => Math.max(Math.min(chunk, dim - k * chunk), 0));
+  const sizes = intsOperandOrAttribute(node, 1, 'split') ?? equalParts(node, dim);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   check(total === dim && sizes.every((size) => size >= 0), node, `sizes that sum to ${dim}`, sizes);
   let start = 0;
@@ -94,6 +88,14 @@ const split = viewing((node, x) => {
     return view;
   });
 });
+
+function equalParts(node: Node, dim: number): number[] {
+  const count = intAttribute(node, 'num_outputs') ?? node.outputs.length;
+  const most = Math.max(dim, node.outputs.length);
+  check(count > 0 && count <= most, node, `at most ${most} parts`, [count]);
+  const chunk = Math.ceil(dim / count);
+  return Array.from({ length: count }, (_, k) => Math.max(Math.min(chunk, dim - k * chunk), 0));
+}
 
 function concatAxis(node: Node): number {
   const given = intAttribute(node, 'axis');
