@@ -123,9 +123,12 @@ test('a preview is two dispatches and one small read-back, beside the steps', as
   await counted(1);
   const without = await counted(undefined);
   const withPreviews = await counted(1);
+  const later = [await counted(1), await counted(1)];
   const ofPreviews = 5;
   expect(withPreviews.dispatches - without.dispatches).toBe(2 * ofPreviews);
-  expect(withPreviews.created).toBe(0);
+  // Planes, pixels and the fault. Where steps are faster than reading, previews overlap, never more than there are of them.
+  const created = [withPreviews, ...later].reduce((sum, run) => sum + run.created, 0);
+  expect(created).toBeLessThanOrEqual(3 * (ofPreviews - 1));
   expect(withPreviews.readBytes - without.readBytes).toBe(ofPreviews * 8 * 8 * 4);
   // Two of a step's dispatches, and small ones.
   expect((2 * ofPreviews) / without.dispatches).toBeLessThan(0.05);
