@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import { wgsl } from './wgsl-plugin.ts';
 
+/** No word of slow plugins, nor that a page which needs all samplers at once has them in one chunk. */
+const checks = { pluginTimings: false, ineffectiveDynamicImport: false };
+
 /**
  * Builds a command's page for as long as `use` takes. In a folder of its own, so that two runs of a command do not
  * meet.
@@ -29,14 +32,14 @@ async function buildPage(source: string, outDir: string): Promise<void> {
     base: './',
     logLevel: 'warn',
     plugins: [wgsl()],
-    worker: { format: 'es', plugins: () => [wgsl()], rolldownOptions: { checks: { pluginTimings: false } } },
+    worker: { format: 'es', plugins: () => [wgsl()], rolldownOptions: { checks } },
     build: {
       outDir,
       emptyOutDir: true,
       target: 'esnext',
       assetsInlineLimit: 0,
       chunkSizeWarningLimit: Infinity,
-      rolldownOptions: { checks: { pluginTimings: false } },
+      rolldownOptions: { checks },
     },
   });
 }
@@ -61,7 +64,7 @@ export async function buildStandalone(command: string, outDir: string): Promise<
       target: 'node20',
       minify: false,
       rolldownOptions: {
-        checks: { pluginTimings: false },
+        checks,
         output: { entryFileNames: `${basename(command)}.mjs`, codeSplitting: false },
       },
     },
