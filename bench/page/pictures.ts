@@ -3,6 +3,7 @@ import type { ColdStart, PictureModel, PictureScenario } from '../scenarios.ts';
 import type { BenchOptions, Measurement } from '../types.ts';
 import { fullSizeFolder } from './full-size-folder.ts';
 import { at } from './phase.ts';
+import { ownRow } from './row.ts';
 import { median, summary, timed } from './timing.ts';
 import { watchGpu, type Watch } from './watch.ts';
 
@@ -46,10 +47,7 @@ export async function runPictures(scenario: PictureScenario, options: BenchOptio
   const stage = (name: keyof Timings): number => median(measured.map((each) => each[name]));
   return {
     row: {
-      scenario: scenario.name,
-      engine: 'calotype',
-      flags: options.flags,
-      precision: options.precision,
+      ...ownRow(scenario, options),
       ...times,
       relativeL2: null,
       peakBytes: pipeline.engine.buffers.peakBytes,
@@ -98,10 +96,7 @@ export async function runColdStart(scenario: ColdStart, options: BenchOptions): 
     .reduce((sum, { loadedBytes }) => sum + loadedBytes, 0);
   return {
     row: {
-      scenario: scenario.name,
-      engine: 'calotype',
-      flags: options.flags,
-      precision: options.precision,
+      ...ownRow(scenario, options),
       ...summary([total]),
       relativeL2: null,
       peakBytes: pipeline.engine.buffers.peakBytes,

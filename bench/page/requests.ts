@@ -4,6 +4,8 @@ import { cpuWorker, DiffusionEngine, type ClientProgress, type HoldEvent, type M
 import type { ControlScenario, Mode, RequestsRow, RequestsScenario } from '../requests-types.ts';
 import type { BenchOptions, Measurement } from '../types.ts';
 import { fullSizeFolder } from './full-size-folder.ts';
+import { ownRow } from './row.ts';
+import { summary } from './timing.ts';
 
 /** Pictures made eight at a time before the first measurement: what batches cost is learned, clocks ramp up. */
 const WARM_UP_IMAGES: Readonly<Record<Mode, number>> = { stacked: 2, pipelined: 8, batched: 24 };
@@ -107,17 +109,10 @@ export async function runControl(scenario: ControlScenario, options: BenchOption
   const model = await modelOf(scenario, options.precision);
   const measure = scenario.what === 'aborts' ? abortTimes : previewTimes;
   const { times, stages } = await measure(model, scenario);
-  times.sort((a, b) => a - b);
   return {
     row: {
-      scenario: scenario.name,
-      engine: 'calotype',
-      flags: options.flags,
-      precision: options.precision,
-      medianMs: times[Math.floor(times.length / 2)]!,
-      minMs: times[0]!,
-      maxMs: times.at(-1)!,
-      runs: times.length,
+      ...ownRow(scenario, options),
+      ...summary(times),
       relativeL2: null,
       peakBytes: null,
       dispatches: null,
