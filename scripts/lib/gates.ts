@@ -97,7 +97,7 @@ interface VitestReport {
   testResults: {
     name: string;
     status: string;
-    assertionResults: { status: string; fullName: string }[];
+    assertionResults: { status: string; fullName: string; failureMessages?: string[] }[];
   }[];
 }
 
@@ -115,11 +115,19 @@ async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
   const brokenFiles = report.testResults.filter(
     (result) =>
       result.status === 'failed' && !result.assertionResults.some(({ status }) => status === 'failed'),
-  ).length;
-  let failed = report.numFailedTests + brokenFiles;
+  );
+  let failed = report.numFailedTests + brokenFiles.length;
   if (code !== 0 && failed === 0) failed = 1;
 
-  const notes: string[] = [];
+  const notes = report.testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ fullName, failureMessages }) => {
+        const [reason] = (failureMessages?.[0] ?? '').split('\n');
+        return `failed: ${relative(root, name)}: ${fullName}: ${reason}`;
+      }),
+  );
+  for (const { name } of brokenFiles) notes.push(`failed: ${relative(root, name)} does not load`);
   const half = skippedTests.filter(({ fullName }) => /\bf16\b|shader-f16/.test(fullName)).length;
   if (half) notes.push(`f16: ${half} skipped (no shader-f16 on this adapter)`);
   for (const { fullName } of skippedTests) {
@@ -147,8 +155,19 @@ async function size(): Promise<Outcome> {
   return { ...outcome, notes: [`size: the demo page has ${over}`] };
 }
 
+interface PlaywrightSuite {
+  suites?: PlaywrightSuite[];
+  specs: { file: string; title: string; ok: boolean }[];
+}
+
 interface PlaywrightReport {
   stats: { expected: number; unexpected: number; flaky: number; skipped: number };
+  suites: PlaywrightSuite[];
+}
+
+function failedSpecs({ specs, suites = [] }: PlaywrightSuite): string[] {
+  const own = specs.filter(({ ok }) => !ok).map(({ file, title }) => `failed: e2e/${file}: ${title}`);
+  return [...own, ...suites.flatMap(failedSpecs)];
 }
 
 async function endToEnd(): Promise<Outcome> {
@@ -163,9 +182,14 @@ async function endToEnd(): Promise<Outcome> {
     { env: { PLAYWRIGHT_JSON_OUTPUT_FILE: file } },
   );
   if (!existsSync(file)) return { passed: 0, failed: 1, notes: ['e2e: playwright wrote no report'] };
-  const { stats } = JSON.parse(readFileSync(file, 'utf8')) as PlaywrightReport;
+  const { stats, suites } = JSON.parse(readFileSync(file, 'utf8')) as PlaywrightReport;
   const failed = stats.unexpected + stats.flaky;
-  return { passed: stats.expected, failed: code !== 0 && failed === 0 ? 1 : failed, skipped: stats.skipped };
+  return {
+    passed: stats.expected,
+    failed: code !== 0 && failed === 0 ? 1 : failed,
+    skipped: stats.skipped,
+    notes: suites.flatMap(failedSpecs),
+  };
 }
 
 function count(outcome: Outcome, ok: boolean): Outcome {
