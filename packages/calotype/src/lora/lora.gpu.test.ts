@@ -19,7 +19,7 @@ beforeAll(async () => {
   const response = await fetch('/fixtures/tiny-sd/unet/model.onnx');
   unet = new Uint8Array(await response.arrayBuffer());
   linears = new Map((await linearsOf(unet)).map((linear) => [linear.module, linear]));
-}, 60_000);
+});
 afterAll(() => engine?.dispose());
 
 const attention = 'down_blocks.0.attentions.0.transformer_blocks.0';

@@ -1,6 +1,7 @@
 import type { DiffusionModel } from '../model/model.ts';
 import type { GenerateOptions } from '../pipelines/options.ts';
 import { resolveRequest } from '../pipelines/request.ts';
+import { PICTURES_AT_ONCE } from '../stages/decode-latents.ts';
 import { advise, type Advice } from './advice.ts';
 import { bytesOf, fitOf, footprintFor, type ComponentPlan, type Fit, type PeakBytes } from './fit.ts';
 import { printPipelinePlan } from './print.ts';
@@ -91,8 +92,11 @@ function bytesOfRequest(
   const latents = batch * latentChannels * (width / scaleFactor) * (height / scaleFactor);
   const said = components.filter(({ component }) => model.encoders.has(component));
   const saidBytes = said.reduce((sum, { footprint }) => sum + (footprint?.outputBytes ?? 0), 0);
-  // Of latents, what a step reads and what it writes; of pixels, one picture and its copy.
-  return saidBytes + 4 * (2 * latents + 2 * width * height);
+  // Of latents, what a step reads and what it writes; of pixels, one picture and its copy, while the next is decoded.
+  const pictures = Math.min(batch, PICTURES_AT_ONCE);
+  const decoder = components.find(({ component }) => component === 'vae_decoder')?.footprint;
+  const planes = (pictures - 1) * (decoder?.outputBytes ?? 0);
+  return saidBytes + planes + 4 * (2 * latents + 2 * pictures * width * height);
 }
 
 async function planComponent(model: DiffusionModel, graph: PlannedGraph): Promise<ComponentPlan> {

@@ -252,16 +252,22 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     using generation = await this.begin(options);
     const { job } = generation;
     const encoded = performance.now();
-    await this.#denoise(generation, options);
-    const denoised = performance.now();
+    let denoised = encoded;
     const { images } = job;
-    onProgress?.({ stage: 'decode', image: 0, images });
+    const { lastStep } = await this.#denoise(generation, options);
+    const decoding = lastStep.then(() => {
+      denoised = performance.now();
+      onProgress?.({ stage: 'decode', image: 0, images });
+    });
+    decoding.catch(() => {});
+    // Submitted during the last step: waiting for it would leave the GPU idle for a round trip.
     const pictures = await generation.decode(options.output ?? ('bitmap' as T), {
       signal,
       tiling: options.tiling,
       decodeWith: options.decodeWith,
       onImage: (image) => onProgress?.({ stage: 'decode', image: image + 1, images }),
     });
+    await decoding;
     const decoded = performance.now();
     return {
       images: pictures,
@@ -275,8 +281,11 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     };
   }
 
-  /** Steps one request to its end. */
-  async #denoise(generation: Generation, options: GenerateOptions<OutputType>): Promise<void> {
+  /** Submits a request's steps to the last, whose end is told of by `lastStep`. */
+  async #denoise(
+    generation: Generation,
+    options: GenerateOptions<OutputType>,
+  ): Promise<{ lastStep: Promise<unknown> }> {
     const { signal, onProgress, onStep } = options;
     const { job } = generation;
     const { engine, denoising } = this.model;
@@ -301,7 +310,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
       await onStep?.({ step, steps, timestep, latents: job.latents, ...(previews && { previews }) });
       before = finished;
     }
-    await before;
+    return { lastStep: before };
   }
 
   /** Uploads weights and compiles, for one picture without guidance; what other runs need beside that is little. */

@@ -40,6 +40,9 @@ export interface DecodeOptions {
   checked?: boolean | undefined;
 }
 
+/** Pictures whose planes are in memory: one that is decoded, one that is read back. */
+export const PICTURES_AT_ONCE = 2;
+
 /** Turns latents into pictures, one at a time: the decoder is the stage that needs most memory. */
 export class LatentDecoder {
   readonly facts: DecoderFacts;
@@ -73,17 +76,42 @@ export class LatentDecoder {
     outputType: T,
     options: DecodeOptions = {},
   ): Promise<OutputTypes[T][]> {
-    const { signal, onImage, onSubmitted, tiling, factor, checked = true } = options;
-    const results: OutputTypes[T][] = [];
-    for (const image of options.images ?? Array.from({ length: latents.shape[0]! }, (_, i) => i)) {
-      signal?.throwIfAborted();
-      using planes = await this.planes(latents, image, { signal, tiling, factor });
+    const { signal, images = Array.from({ length: latents.shape[0]! }, (_, i) => i) } = options;
+    const made: Promise<OutputTypes[T]>[] = [];
+    try {
+      for (const image of images) {
+        // One picture is on its way to the CPU while the next is decoded.
+        await made.at(-PICTURES_AT_ONCE);
+        signal?.throwIfAborted();
+        const planes = await this.planes(latents, image, options);
+        const picture = this.#picture(planes, image, outputType, options);
+        picture.catch(() => {});
+        made.push(picture);
+      }
+      return await Promise.all(made);
+    } catch (error) {
+      for (const picture of await Promise.allSettled(made)) {
+        if (picture.status === 'fulfilled' && picture.value instanceof ImageBitmap) picture.value.close();
+      }
+      throw error;
+    }
+  }
+
+  async #picture<T extends OutputType>(
+    planes: Tensor,
+    image: number,
+    outputType: T,
+    { checked = true, onImage, onSubmitted }: DecodeOptions,
+  ): Promise<OutputTypes[T]> {
+    try {
       const submitted = (): void => onSubmitted?.(image);
       const { range } = this.facts;
-      results.push(await this.#pictures.make(planes, outputType, { range, checked, submitted }));
+      const picture = await this.#pictures.make(planes, outputType, { range, checked, submitted });
       onImage?.(image);
+      return picture;
+    } finally {
+      planes.dispose();
     }
-    return results;
   }
 
   /**
