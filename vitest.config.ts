@@ -27,7 +27,10 @@ export default defineConfig({
         test: {
           name: 'gpu',
           include: [gpuTests],
-          testTimeout: 60_000,
+          // Many times what they take on two idle cores: they fail by what they find, not by who else uses the machine.
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+          expect: { poll: { timeout: 30_000 } },
           // Two pages would share one software GPU and time each other out.
           fileParallelism: false,
           browser: {

@@ -106,7 +106,7 @@ test('every request of a client runs with the LoRAs of the moment when it was ma
   // Without them the weights are the file's bits again.
   expect(pictures[4]).toEqual(before);
   expect(pictures[5]).toEqual(before);
-}, 120_000);
+});
 
 test('a LoRA for another model, or one that is not loaded, is refused; a cancelled request lets the others on', async () => {
   await expect(client.loadLora(loraFile(1, 48))).rejects.toMatchObject({
@@ -126,4 +126,4 @@ test('a LoRA for another model, or one that is not loaded, is refused; a cancell
   client.unloadLora(lora);
   expect(() => client.setLoraScale(lora, 1)).toThrow(LoraError);
   expect(() => client.unloadLora(lora)).toThrow('not loaded');
-}, 120_000);
+});

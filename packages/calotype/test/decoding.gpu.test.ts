@@ -194,7 +194,7 @@ describe('a pipeline with a small decoder', () => {
     });
     const sampler = createSampler('euler', pipeline.model.facts.scheduler);
     pipelineSigmas = sampler.plan({ numInferenceSteps: 4 }).sigmas!;
-  }, 60_000);
+  });
   afterAll(() => pipeline?.dispose());
 
   /** What onnxruntime makes of latents with that decoder, as bytes. */
@@ -241,7 +241,7 @@ describe('a pipeline with a small decoder', () => {
       onStep: async ({ latents }) => void (last = (await latents.data()).slice()),
     });
     expect(worst(images[0]!, await expected(last, [0, 1]))).toBeLessThanOrEqual(0.51);
-  }, 60_000);
+  });
 
   test('shows previews every other step, by the small decoder or a pixel a latent', async () => {
     for (const [by, size] of [
@@ -269,7 +269,7 @@ describe('a pipeline with a small decoder', () => {
       expect(seen).toEqual([[0, 0], [1, 2], [2, 0], [3, 2]]); // prettier-ignore
       for (const image of images) image.close();
     }
-  }, 60_000);
+  });
 
   test('by the small decoder shows latents as large as they are without noise', async () => {
     let checked = 0;
@@ -287,7 +287,7 @@ describe('a pipeline with a small decoder', () => {
       },
     });
     expect(checked).toBe(1);
-  }, 60_000);
+  });
 
   test('what was not loaded is not shown', async () => {
     using bare = await TextToImagePipeline.fromPretrained(urlStore(new URL(folder, location.href)), {
@@ -304,5 +304,5 @@ describe('a pipeline with a small decoder', () => {
     await expect(
       TextToImagePipeline.fromPretrained(folder, { engine, decoder: store({ 'other.onnx': linear }) }),
     ).rejects.toThrow(ModelFolderError);
-  }, 60_000);
+  });
 });

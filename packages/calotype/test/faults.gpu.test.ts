@@ -125,7 +125,7 @@ test('latents are the same alone and among seven others', async () => {
     expect(Math.min(...seen.map((other) => relativeL2(other, latents)))).toBeLessThan(1e-5);
   }
   spy.mockRestore();
-}, 120_000);
+});
 
 test('a device destroyed in the middle of a step costs the steps since the last checkpoint, no request', async () => {
   const release = hold();
@@ -135,9 +135,7 @@ test('a device destroyed in the middle of a step costs the steps since the last 
   const results = wanted.map((request, i) =>
     generate(request, undefined, (progress) => i === 0 && told.push(progress)),
   );
-  await expect
-    .poll(() => told.some((p) => p.stage === 'denoise' && p.step > 6), { timeout: 30_000 })
-    .toBe(true);
+  await expect.poll(() => told.some((p) => p.stage === 'denoise' && p.step > 6)).toBe(true);
   engines[0]!.device.destroy();
   const pictures = await Promise.all(results);
   expect(worstDifference(pictures[0]!, alone)).toBeLessThanOrEqual(1);
@@ -147,7 +145,7 @@ test('a device destroyed in the middle of a step costs the steps since the last 
   expect(again.step).toBeGreaterThan(0);
   release();
   await expect.poll(() => served.stats()).toMatchObject({ requests: 0, active: 0, models: 0, gpuBuffers: 0 });
-}, 120_000);
+});
 
 test('a loss while the network is gone is made good from the cache', async () => {
   const release = hold();
@@ -163,7 +161,7 @@ test('a loss while the network is gone is made good from the cache', async () =>
     offline.mockRestore();
   }
   release();
-}, 120_000);
+});
 
 test('without a cache it fails the requests with what reading said; later ones work', async () => {
   const uncached = { ...model, source: urlStore(model.source, { retries: 0 }) };
@@ -182,7 +180,7 @@ test('without a cache it fails the requests with what reading said; later ones w
   }
   expect((await generate(request, undefined, undefined, uncached)).images.length).toBe(1);
   release();
-}, 120_000);
+});
 
 test('a thousand requests cancelled at random all settle, and memory returns to its start', async () => {
   const release = hold();
@@ -211,7 +209,7 @@ test('a thousand requests cancelled at random all settle, and memory returns to 
   // With the model goes all that is left, down to the last buffer.
   release();
   await expect.poll(() => served.stats()).toMatchObject({ models: 0, gpuBuffers: 0, gpuBytes: 0 });
-}, 120_000);
+});
 
 test('a worker that is terminated is replaced, and its requests go on', async () => {
   const workers: Worker[] = [];
@@ -233,13 +231,13 @@ test('a worker that is terminated is replaced, and its requests go on', async ()
     seed: 4,
     onProgress: (progress) => progress.stage === 'denoise' && (step = progress.step),
   });
-  await expect.poll(() => step, { timeout: 20_000 }).toBeGreaterThan(3);
+  await expect.poll(() => step).toBeGreaterThan(3);
   workers[0]!.terminate();
   expect(worstDifference(await result, alone)).toBeLessThanOrEqual(1);
   expect(workers.length).toBe(2);
   client.dispose();
   await expect(client.generate(options)).rejects.toBeInstanceOf(WorkerCrashedError);
-}, 120_000);
+});
 
 test('the main thread is never blocked for long by a generation', async () => {
   using client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
@@ -261,4 +259,4 @@ test('the main thread is never blocked for long by a generation', async () => {
   await new Promise((resolve) => setTimeout(resolve, 200));
   observer.disconnect();
   expect(blocked.slice(1)).toEqual([]);
-}, 60_000);
+});

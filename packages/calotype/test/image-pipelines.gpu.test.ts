@@ -19,7 +19,7 @@ let pipeline: TextToImagePipeline;
 beforeAll(async () => {
   engine = await Engine.create({ precision: 'f32' });
   pipeline = await TextToImagePipeline.fromPretrained('/fixtures/tiny-sd/', { engine, warmUp: false });
-}, 60_000);
+});
 
 afterAll(() => {
   pipeline?.dispose();

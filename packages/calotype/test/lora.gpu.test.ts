@@ -91,4 +91,4 @@ test('a LoRA on the UNet and the text encoder gives what a folder with merged we
   expect(relativeL2(await latentsOf(pipeline), expected)).toBeLessThan(1e-4);
   await pipeline.unloadLora(lora);
   expect(await latentsOf(pipeline)).toEqual(before);
-}, 120_000);
+});
