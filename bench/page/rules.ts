@@ -14,6 +14,8 @@ interface Rules {
   gemm?: GemmRule[];
   /** In place of every attention with heads of at least `from` and at most `to`. */
   attention?: { from: number; to: number; choice: AttentionChoice }[];
+  /** Copies every concatenation. */
+  copiesPairs?: boolean;
 }
 
 interface GemmRule {
@@ -35,8 +37,9 @@ interface GemmRule {
 }
 
 export function tuningOf(json: string, capabilities: Capabilities): KernelTuning {
-  const { gemm = [], attention = [] } = JSON.parse(json) as Rules;
+  const { gemm = [], attention = [], copiesPairs = false } = JSON.parse(json) as Rules;
   return {
+    copiesPairs,
     gemm(problem, choice) {
       const rule = gemm.find((each) => fits(each, problem, choice));
       return rule ? replaced(rule, problem, choice, capabilities) : choice;

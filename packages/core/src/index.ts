@@ -34,6 +34,7 @@ export type { Capabilities, Precision } from './plan/capabilities.ts';
 export type {
   Dispatch,
   Island,
+  Join,
   Kernel,
   OperatorCount,
   Plan,

@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.ts';
 import type { WeightUses } from '../graph/weight-uses.ts';
 import mergeSource from '../kernels/low-rank/merge.wgsl';
-import { fileStorage } from '../plan/builder.ts';
+import { fileStorage } from '../plan/storage.ts';
 import type { Storage } from '../plan/plan.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { CustomKernel } from './custom-kernel.ts';

@@ -10,4 +10,6 @@ import type { GemmProblem } from './gemm/problem.ts';
 export interface KernelTuning {
   gemm?(problem: GemmProblem, rule: GemmChoice): GemmChoice;
   attention?(problem: AttentionProblem, rule: AttentionChoice): AttentionChoice;
+  /** Copies what a kernel could read from two tensors, to see what that is worth. */
+  copiesPairs?: boolean;
 }

@@ -174,6 +174,7 @@ const concatenate: OpDefinition = {
     const largest = views.toSorted((a, b) => sizeOf(b.shape) - sizeOf(a.shape))[0];
     const order = (largest && denseOrder(largest)) ?? rowMajor(result!.shape.length);
     joinViews(lowering, views, axis, lowering.allocate(result!, { order }));
+    lowering.joined(result!, views, axis);
   },
 };
 

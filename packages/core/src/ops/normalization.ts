@@ -4,6 +4,7 @@ import { groupNorm, isVectorized } from '../kernels/group-norm/group-norm.ts';
 import { layerNorm } from '../kernels/layer-norm/layer-norm.ts';
 import { contiguousRows, hasVectorRows, type Rows } from '../kernels/rows.ts';
 import type { Lowering } from '../plan/lowering.ts';
+import type { Pair } from '../plan/joins.ts';
 import type { TensorView } from '../plan/plan.ts';
 import { channelsLast, isDense, rowMajor } from '../plan/view.ts';
 import { broadcastShapes, equalShapes, formatShape, normalizeAxis, sizeOf } from '../tensor/shape.ts';
@@ -53,15 +54,30 @@ function lowerGroupNorm(node: Node, lowering: Lowering, groups: number, epsilon:
   const [batch = 1, channels = 1, ...spatial] = value.shape;
   const order = channelsLast(value.shape.length);
   const shape = { batch, channels, positions: sizeOf(spatial), groups };
+  const vector = isVectorized(lowering, shape);
+  const pair = vector ? pairOf(node, lowering) : undefined;
   const task = {
     ...shape,
-    x: lowering.dense(value, order),
+    x: pair ? lowering.view(value) : lowering.dense(value, order),
+    pair,
     scale: node.inputs[1] && lowering.dense(node.inputs[1]),
     bias: node.inputs[2] && lowering.dense(node.inputs[2]),
     epsilon,
   };
-  const options = { order, vector: isVectorized(lowering, shape), bindings: 5 };
+  const options = { order, vector, bindings: pair ? PAIR_BINDINGS : BINDINGS };
   kernelResult(node, lowering, options, (y, epilogue) => groupNorm(lowering, { ...task, epilogue, y }));
+}
+
+/** Of a GroupNorm beside its epilogue's operands: x, partial statistics, scale, bias, y. */
+const BINDINGS = 5;
+const PAIR_BINDINGS = BINDINGS + 1;
+
+/** The two tensors that make up the channels of x, where they are bound without a dispatch more. */
+function pairOf(node: Node, lowering: Lowering): Pair | undefined {
+  const view = lowering.view(operand(node, 0));
+  const bindings = PAIR_BINDINGS + (node.epilogue?.inputs.length ?? 0);
+  if (bindings > lowering.capabilities.limits.maxStorageBuffersPerShaderStage) return undefined;
+  return isDense(view, channelsLast(view.shape.length)) ? lowering.pair(view) : undefined;
 }
 
 /**

@@ -16,6 +16,7 @@ import type { DispatchSpec, Lowering } from './lowering.ts';
 import type {
   BufferId,
   Island,
+  Join,
   Phase,
   PlanBuffer,
   Port,
@@ -24,19 +25,13 @@ import type {
   Storage,
   TensorView,
 } from './plan.ts';
+import { Joins, type Pair } from './joins.ts';
 import { LowBitWeights } from './low-bit-weights.ts';
 import type { Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
 import { splitRows } from './split-rows.ts';
+import { computedStorage, fileStorage, paddedBytes } from './storage.ts';
 import type { WeightFormat } from './weight-format.ts';
-
-/** How the bytes of each dtype are read where they lie in a file or come from the caller. */
-export const fileStorage: Readonly<Record<Exclude<DataType, 'string'>, Storage>> = {
-  float32: 'f32', float16: 'f16', bfloat16: 'bf16', int64: 'i64', int32: 'i32', int8: 'i8', int4: 'i4',
-  uint32: 'u32', uint8: 'u8', uint4: 'u4', bool: 'u8',
-  // No accessor reads these; the upload converts them to the nearest 32-bit type.
-  float64: 'f32', int16: 'i32', uint16: 'u32', uint64: 'u32',
-}; // prettier-ignore
 
 const phases: readonly Phase[] = ['load', 'request', 'run'];
 
@@ -80,6 +75,7 @@ export class PlanBuilder implements Lowering {
   /** Parts of weights that are too large for one buffer. */
   readonly #parts = new Map<BufferId, readonly TensorView[]>();
   readonly #low = new LowBitWeights();
+  readonly #joins = new Joins();
   #node: Node | undefined;
 
   constructor(graph: Graph, options: BuilderOptions) {
@@ -195,6 +191,20 @@ export class PlanBuilder implements Lowering {
   /** Weights of few bits among the buffers that the plan needs. */
   quantizedWeights(isNeeded: (id: BufferId) => boolean): QuantizedWeight[] {
     return this.#low.list(this.buffers, isNeeded);
+  }
+
+  joined(value: Value, parts: readonly TensorView[], axis: number): void {
+    const whole = this.view(value);
+    this.#joins.add(value.name, whole, parts, axis, this.phase(whole));
+  }
+
+  pair(view: TensorView): Pair | undefined {
+    return this.tuning.copiesPairs === true ? undefined : this.#joins.pair(view);
+  }
+
+  /** @param readerOf label of a step that reads a buffer */
+  joins(readerOf: (id: BufferId) => string | undefined): Join[] {
+    return this.#joins.list(readerOf);
   }
 
   scratch(label: string, shape: Shape, storage: Storage): TensorView {
@@ -424,30 +434,8 @@ export class PlanBuilder implements Lowering {
   }
 }
 
-/** Storage that kernels write for what they read from `storage`. */
-export function computedStorage(storage: Storage): Storage {
-  switch (storage) {
-    case 'bf16':
-      return 'f32';
-    case 'i64':
-    case 'i8':
-    case 'i4':
-      return 'i32';
-    case 'u8':
-    case 'u4':
-      return 'u32';
-    default:
-      return storage;
-  }
-}
-
 function latest(of: readonly Phase[]): Phase {
   return phases[Math.max(0, ...of.map((phase) => phases.indexOf(phase)))]!;
-}
-
-/** Buffers end on a multiple of 16 bytes, so that vec4 accesses at the end stay inside. Never empty. */
-export function paddedBytes(storage: Storage, elements: number): number {
-  return Math.max(16, Math.ceil((elements * storageBits[storage]) / 8 / 16) * 16);
 }
 
 function rowMajorView(buffer: BufferId, dtype: DataType, storage: Storage, shape: Shape): TensorView {

@@ -4,7 +4,7 @@ import { codeOf } from '../onnx/element-types.ts';
 import type { Attribute, Model, ModelNode, TensorRef } from '../onnx/model.ts';
 import { readTensor } from '../onnx/reader.ts';
 import { writeModel } from '../onnx/write.ts';
-import { computedStorage, fileStorage } from './builder.ts';
+import { computedStorage, fileStorage } from './storage.ts';
 import { bitsOf, bytesOf, isFloat, type DataType } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { encode } from '../tensor/tensor.ts';

@@ -4,6 +4,7 @@ import type { ShaderSpec } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
+import type { Pair } from './joins.ts';
 import type { Phase, Storage, TensorView, Work } from './plan.ts';
 import type { Quantized } from './quantized.ts';
 import type { Order } from './view.ts';
@@ -58,6 +59,13 @@ export interface Lowering {
   keepsIntegers(weight: TensorView, format: string, buffers: readonly TensorView[]): void;
   /** Says why a kernel has to read a quantized weight as floats. */
   inflates(view: TensorView, reason: string): void;
+  /**
+   * Says that `value`, which was allocated, is a copy of `parts` one after the other along `axis`. Kernels that read rows
+   * from two tensors ask for `pair`, and a copy that nobody reads is never made.
+   */
+  joined(value: Value, parts: readonly TensorView[], axis: number): void;
+  /** The two tensors whose rows, one after the other, are the rows that `view` looks at. */
+  pair(view: TensorView): Pair | undefined;
   /** Memory for an intermediate of this operator alone. */
   scratch(label: string, shape: Shape, storage: Storage): TensorView;
   /** A small constant made by the operator. */

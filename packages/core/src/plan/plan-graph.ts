@@ -66,7 +66,8 @@ function finish(builder: PlanBuilder, graph: Graph, operators: OperatorCount[]):
 
   settlePhases(builder);
   const steps = order.flatMap((phase) => builder.steps.filter((step) => step.phase === phase));
-  const memory = planMemory(builder.buffers, needed(steps, builder));
+  const live = needed(steps, builder);
+  const memory = planMemory(builder.buffers, live);
   checkSizes(builder, memory);
   const place = (view: TensorView): TensorView => ({ ...view, buffer: memory.moved[view.buffer]! });
   const inputs = new Map<string, TensorView>();
@@ -89,6 +90,7 @@ function finish(builder: PlanBuilder, graph: Graph, operators: OperatorCount[]):
     operators,
     tuned: [...builder.tuned],
     quantized: builder.quantizedWeights((id) => memory.moved[id] !== undefined),
+    joins: builder.joins((id) => live.find((step) => accessOf(step).reads.includes(id))?.label),
   };
 }
 

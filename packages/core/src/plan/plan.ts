@@ -26,6 +26,15 @@ export interface Plan {
   tuned: string[];
   /** Weights of few bits, in the order of their use. */
   quantized: QuantizedWeight[];
+  /** Concatenations that are computed at every run. */
+  joins: Join[];
+}
+
+/** A tensor that others make up, one after the other. */
+export interface Join {
+  name: string;
+  /** Why they are copied together; absent where all that read it read the two tensors where they lie. */
+  copied?: string;
 }
 
 /** A weight that is stored in integers, in the model's file or since it was loaded. */

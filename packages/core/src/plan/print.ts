@@ -24,6 +24,9 @@ export function printPlan(plan: Plan): string {
     'buffers',
     ...columns(plan.buffers.map((buffer, id) => [names[id]!, formatBytes(buffer.bytes), buffer.label])),
   );
+  if (plan.joins.length > 0) {
+    lines.push('joins', ...columns(plan.joins.map(({ name, copied }) => [name, copied ?? 'read as two'])));
+  }
   for (const [what, views] of [
     ['inputs', plan.inputs],
     ['outputs', plan.outputs],

@@ -4,7 +4,7 @@ import type { Engine } from '../gpu/engine.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Precision } from '../plan/capabilities.ts';
 import { formatBytes } from '../plan/print.ts';
-import type { OperatorCount, Plan, QuantizedWeight } from '../plan/plan.ts';
+import type { Join, OperatorCount, Plan, QuantizedWeight } from '../plan/plan.ts';
 
 /** What runs a session's model, and what it costs where that is not this library. */
 export interface SessionReport {
@@ -27,6 +27,8 @@ export interface SessionReport {
   evictions: number;
   /** Weights of few bits. Those that have to lie on the GPU in floats say why. */
   quantized: readonly QuantizedWeight[];
+  /** Concatenations of a run; those that are copied say why. */
+  joins: readonly Join[];
   /** Kinds of products and attentions whose kernel was measured to be the fastest on this device (`tune`). */
   tuned: readonly string[];
   /** The report in words. */
@@ -66,6 +68,7 @@ export function gpuReport(
     islands,
     evictions,
     quantized: plan?.quantized ?? [],
+    joins: plan?.joins ?? [],
     tuned: plan?.tuned ?? [],
   });
 }
@@ -83,6 +86,7 @@ export function cpuReport(model: Model, reason: string): SessionReport {
     operators: [...counts.values()],
     islands: [],
     quantized: [],
+    joins: [],
     tuned: [],
     evictions: 0,
   });
@@ -93,7 +97,7 @@ function inWords(report: Omit<SessionReport, 'toString'>): SessionReport {
 }
 
 function print(report: Omit<SessionReport, 'toString'>): string {
-  const { path, reason, adapter, precision, islands, evictions } = report;
+  const { path, reason, adapter, precision, islands, evictions, joins } = report;
   const head = [path, precision, adapter].filter((part) => part !== undefined).join(' ');
   const notes = islands.map(({ operators, provider, note }) => {
     const names = [...new Set(operators.map(({ op }) => op))].join(', ');
@@ -104,6 +108,11 @@ function print(report: Omit<SessionReport, 'toString'>): string {
   if (tuned.length > 0)
     notes.push(
       `kernels as measured on this device, not by the rules: ${tuned.length} kinds of products and attentions`,
+    );
+  const copied = joins.filter((join) => join.copied !== undefined).length;
+  if (joins.length > 0)
+    notes.push(
+      `${joins.length - copied} concatenations are read where their parts lie, ${copied} are copied`,
     );
   if (evictions > 0) notes.push(`evicted ${evictions} times to keep the memory budget`);
   return [reason ? `${head}: ${reason}` : head, ...notes, ...weightNotes(report.quantized)].join('\n');

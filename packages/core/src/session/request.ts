@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.ts';
 import { printSymbolicType, type GraphTemplate } from '../graph/template.ts';
 import type { CpuTensor, TensorType } from '../ops/op.ts';
-import { fileStorage } from '../plan/builder.ts';
+import { fileStorage } from '../plan/storage.ts';
 import type { Storage } from '../plan/plan.ts';
 import { formatShape, sizeOf, type Shape } from '../tensor/shape.ts';
 import { Tensor, toDoubles } from '../tensor/tensor.ts';

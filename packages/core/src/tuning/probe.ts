@@ -8,6 +8,7 @@ import type { GemmChoice } from '../kernels/gemm/choose.ts';
 import { gemm } from '../kernels/gemm/gemm.ts';
 import { storageBits } from '../kernels/shader.ts';
 import type { PlanBuilder } from '../plan/builder.ts';
+import type { Pair } from '../plan/joins.ts';
 import type { Precision } from '../plan/capabilities.ts';
 import { planByHand } from '../plan/plan-graph.ts';
 import type { BufferId, Plan, Storage, TensorView } from '../plan/plan.ts';
@@ -61,22 +62,29 @@ export function probeOf(
   if (planned.kind === 'gemm') {
     const { problem } = planned;
     const { a, b, gate } = problem;
-    operand('a', a.view);
+    const pair = a.kind === 'winograd' ? undefined : a.pair;
+    operand('a', pair ? pair.tensors[0] : a.view);
+    if (pair) operand('a_second', pair.tensors[1]);
     operand('b', b.view);
     if (gate?.bias) operand('bias', gate.bias);
     calls = Math.max(
       3,
       Math.min(CALLS, Math.ceil((CACHES * 8) / (extent(b.view) * storageBits[b.view.storage]))),
     );
-    emit = (builder, at) =>
+    emit = (builder, at) => {
+      const pairAt = ({ tensors: [first, second], widths }: Pair): Pair => ({
+        tensors: [at('a', first), at('a_second', second)],
+        widths,
+      });
       gemm(builder, {
         ...problem,
-        a: { ...a, view: at('a', a.view) },
+        a: { ...a, view: at('a', a.view), ...(pair && { pair: pairAt(pair) }) },
         b: { ...b, view: at('b', b.view) },
         ...(gate?.bias && { gate: { ...gate, bias: at('bias', gate.bias) } }),
         output: { ...problem.output, view: at('result', problem.output.view) },
         epilogue: undefined,
       });
+    };
   } else {
     const { problem } = planned;
     const { q, k, v, mask } = problem;

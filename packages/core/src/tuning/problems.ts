@@ -25,6 +25,7 @@ export function gemmKey(problem: GemmProblem): string {
     left,
     `${batch.length > 0 ? `${batch.join('x')} of ` : ''}${rows}x${columns}x${depth}`,
     `${a.view.storage} ${right} ${b.view.storage}`,
+    ...(a.kind !== 'winograd' && a.pair ? ['two tensors'] : []),
     ...(gate ? ['gated'] : []),
     ...(output.part ? ['part'] : []),
   ].join(', ');
@@ -53,6 +54,7 @@ export function flopsOf(planned: PlannedProblem): number {
 /** The same tuning, which notes the problems for which it replaced what the rules chose. */
 export function noting(tuning: KernelTuning, replaced: Set<string>): KernelTuning {
   return {
+    ...tuning,
     gemm(problem, rule) {
       const choice = tuning.gemm?.(problem, rule) ?? rule;
       if (JSON.stringify(choice) !== JSON.stringify(rule)) replaced.add(gemmKey(problem));

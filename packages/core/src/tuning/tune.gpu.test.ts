@@ -3,9 +3,11 @@ import { model } from '../../test/onnx-writer.ts';
 import { addAndMultiply } from '../../test/tiny-models.ts';
 import { random, runGraph, TestGraph } from '../../test/run-graph.ts';
 import { Engine } from '../gpu/engine.ts';
+import type { Value } from '../graph/graph.ts';
 import { fmaTiles } from '../kernels/gemm/choose-fma.ts';
 import type { GemmProblem } from '../kernels/gemm/problem.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
+import { probeOf } from './probe.ts';
 import { gemmKey, recording, type PlannedProblem } from './problems.ts';
 import { forgetTuning } from './table.ts';
 import { createSession } from '../session.ts';
@@ -94,4 +96,26 @@ test('no time is left', async () => {
   ]);
   const report = await tuneProblems(engine, 'packed-f16', problems, { seconds: 0 });
   expect(report).toMatchObject({ measured: 0, left: 1, problems: [] });
+});
+
+test('a product that reads two tensors is measured so', async () => {
+  const graph = new TestGraph();
+  const part = (name: string, width: number): Value => {
+    const x = graph.input(name, { shape: [64, width], data: random(64 * width, width) });
+    return graph.node('Add', [x, graph.constant([0], [])])[0]!;
+  };
+  const [joined] = graph.node('Concat', [part('x', 160), part('y', 96)], { axis: 1 });
+  const b = graph.weight('b', { shape: [256, 8], data: random(256 * 8, 2) });
+  const found = new Map<string, { planned: PlannedProblem; count: number }>();
+  await runGraph(graph, graph.node('MatMul', [joined, b]), {
+    engine,
+    precision: 'packed-f16',
+    tuning: recording(found),
+  });
+  const [key] = [...found.keys()];
+  expect(key).toContain('two tensors');
+  const { planned: problem } = found.get(key!)!;
+  const { plan } = probeOf(problem, problem.rule, engine, 'packed-f16');
+  expect([...plan.inputs.keys()].toSorted()).toEqual(['a', 'a_second', 'b']);
+  expect(await tuneProblems(engine, 'packed-f16', found)).toMatchObject({ measured: 1 });
 });

@@ -1,6 +1,7 @@
 import { u32, i32, type Param } from '../shader.ts';
+import { pairCode, rowOf, tilesLieInOne } from './pair-source.ts';
 import { range, type ConvolutionSource, type GemmProblem } from './problem.ts';
-import { aLoad, groupType, pieceOf, type GroupWidth, type SourceCode } from './source-code.ts';
+import { aLoad, depthStep, groupType, pieceOf, type GroupWidth, type SourceCode } from './source-code.ts';
 
 /** Whether `width` neighbouring channels can be read at once. */
 export function channelsInGroups(
@@ -38,12 +39,18 @@ export function convolutionSource(
   const rank = axes.length;
   const channelStride = view.strides[1]!;
   const grouped = channelsInGroups(a, width);
-  const tapPerTile = grouped && channels % tileDepth === 0;
+  const { pair } = a;
+  const tapPerTile = grouped && channels % tileDepth === 0 && (!pair || tilesLieInOne(pair, tileDepth));
+  const piece = pieceOf(view, width, native);
+  const both = pair && pairCode(pair, piece);
+  // Of two tensors rows are counted, which are pixels.
+  const unit = pair ? rowOf(pair) : 1;
 
   const params: Record<string, Param> = {
-    a_offset: u32(view.offset),
-    a_image: u32(view.strides[0]!),
-    a_group: u32(a.groupStride),
+    ...both?.params,
+    a_offset: u32(view.offset / unit),
+    a_image: u32(view.strides[0]! / unit),
+    a_group: u32(a.groupStride / unit),
     a_channels: u32(channels),
     a_channel: u32(channelStride),
     depth: u32(problem.depth),
@@ -51,7 +58,7 @@ export function convolutionSource(
   axes.forEach((axis, d) => {
     params[`a_in${d}`] = u32(axis.input * axis.upsample);
     params[`a_out${d}`] = u32(axis.output);
-    params[`a_stride${d}`] = i32(view.strides[2 + d]!);
+    params[`a_stride${d}`] = i32(view.strides[2 + d]! / unit);
   });
 
   // Positions are counted in output steps times stride (forward) or in output elements (transposed).
@@ -99,19 +106,20 @@ export function convolutionSource(
     .map((d) => `let x${d} = row.p${d} + step.t${d};`)
     .join(' ');
 
-  const fields = range(rank).map((d) => `t${d}: i32`);
+  const taps = range(rank).map((d) => `t${d}`);
+  const fields = [both ? 'place: APlace' : 'channel: u32', ...taps.map((tap) => `${tap}: i32`)];
+  const tap = (channel: string): string =>
+    `ATap(${[both ? `a_place(${channel})` : channel, ...taps].join(', ')})`;
   const tapOf = (k: string): string => `fn a_tap(k: u32) -> ATap {
   ${tapCode(`k / params.a_channels`)}
-  return ATap(k % params.a_channels, ${range(rank)
-    .map((d) => `t${d}`)
-    .join(', ')});
+  return ${tap('k % params.a_channels')};
 }
 ${k}`;
-  const header = `
+  const header = `${both?.functions ?? ''}
 struct ARow { base: u32, ${range(rank)
     .map((d) => `p${d}: i32`)
     .join(', ')} }
-struct ATap { channel: u32, ${fields.join(', ')} }
+struct ATap { ${fields.join(', ')} }
 fn a_row(batch: u32, m: u32) -> ARow {
   var rest = m;
   ${rowCode}
@@ -122,10 +130,13 @@ fn a_row(batch: u32, m: u32) -> ARow {
 
   // Reads outside the image go to its first element and are masked: a branch would cost more. The mask comes later, so
   // that nothing waits for what was read.
-  const masked = (channel: string): string => `${add}
+  const masked = (k: string): string => `${add}
   let inside = ${inside};
-  return APiece${width}(${piece.read('A', `select(0u, ${address} + ${channel}, inside)`)}, inside);`;
-  const piece = pieceOf(view, width, native);
+  return APiece${width}(${
+    both
+      ? `a_read(step.place, ${k}, select(0u, ${address}, inside))`
+      : piece.read('A', `select(0u, ${address} + step.channel + ${k}, inside)`)
+  }, inside);`;
   const type = groupType(width);
   const pieces = `struct APiece${width} { v: ${piece.type}, inside: bool }
 fn a_unpack${width}(row: ARow, piece: APiece${width}) -> ${type} {
@@ -143,28 +154,24 @@ fn a_step(k0: u32) -> AStep {
   let tile = k0 / ${tileDepth}u;
   let tap = ${magic === undefined ? 'tile / params.a_tap_tiles' : '(tile * params.a_tap_magic) >> 16u'};
   ${tapCode('tap')}
-  return ATap((tile - tap * params.a_tap_tiles) * ${tileDepth}u, ${range(rank)
-    .map((d) => `t${d}`)
-    .join(', ')});
+  return ${tap(`(tile - tap * params.a_tap_tiles) * ${tileDepth}u`)};
 }
 ${pieces}
 fn a_fetch${width}(row: ARow, step: AStep, k: u32) -> APiece${width} {
-  ${masked('step.channel + k')}
+  ${masked('k')}
 }
 ${aLoad(width)}`;
   } else if (grouped) {
-    reads = tapOf(`struct AStep { k0: u32 }
-fn a_step(k0: u32) -> AStep { return AStep(k0); }
+    reads = tapOf(`${depthStep}
 ${pieces}
 fn a_fetch${width}(row: ARow, start: AStep, k: u32) -> APiece${width} {
   ${ends ? '' : `if (start.k0 + k >= params.depth) { return APiece${width}(); }`}
   let step = a_tap(start.k0 + k);
-  ${masked('step.channel')}
+  ${masked('0u')}
 }
 ${aLoad(width)}`);
   } else {
-    reads = tapOf(`struct AStep { k0: u32 }
-fn a_step(k0: u32) -> AStep { return AStep(k0); }
+    reads = tapOf(`${depthStep}
 fn a_load(row: ARow, k: u32) -> f32 {
   if (k >= params.depth) { return 0.0; }
   let step = a_tap(k);
@@ -178,5 +185,7 @@ fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
   return v;
 }`);
   }
-  return { inputs: { A: view }, raw: width === 8 ? ['A'] : [], params, functions: `${header}\n${reads}` };
+  const inputs = both?.inputs ?? { A: view };
+  const raw = width === 8 ? Object.keys(inputs) : [];
+  return { inputs, raw, params, functions: `${header}\n${reads}` };
 }

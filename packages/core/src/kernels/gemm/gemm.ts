@@ -8,6 +8,7 @@ import { matrixKernel } from './matrix.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { prepareB } from './pack.ts';
 import { columnPieces } from './column-pieces.ts';
+import { fromPair } from './pair-source.ts';
 import { withoutGate, type GemmProblem } from './problem.ts';
 import { reduceKernel } from './reduce.ts';
 import { isWinograd, winograd } from './winograd.ts';
@@ -17,7 +18,7 @@ import { isWinograd, winograd } from './winograd.ts';
  * its rows are not whole groups of four columns, a second one that sums and stores.
  */
 export function gemm(lowering: Lowering, problem: GemmProblem): void {
-  for (const piece of columnPieces(lowering, problem)) multiply(lowering, piece);
+  for (const piece of columnPieces(lowering, fromPair(lowering, problem))) multiply(lowering, piece);
 }
 
 function multiply(lowering: Lowering, problem: GemmProblem): void {

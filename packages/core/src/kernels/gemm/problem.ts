@@ -1,3 +1,4 @@
+import type { Pair } from '../../plan/joins.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import type { EpilogueViews } from '../elementwise/epilogue.ts';
 
@@ -28,6 +29,8 @@ export interface DenseSource {
   view: TensorView;
   rowStride: number;
   batchStrides: readonly number[];
+  /** Where rows of `view` are read instead. */
+  pair?: Pair;
 }
 
 /**
@@ -53,6 +56,8 @@ export interface ConvolutionSource {
    * before its first column where `batch % 2` is 0, and not at all elsewhere. `pad` of the axes does not count then.
    */
   phases?: boolean;
+  /** Where channels of `view` are read instead. */
+  pair?: Pair;
 }
 
 /**

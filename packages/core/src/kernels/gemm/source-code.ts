@@ -54,6 +54,10 @@ export function pieceOf(view: TensorView, width: GroupWidth, native: boolean): P
   };
 }
 
+/** `a_step` where tiles of depth have nothing in common but their start. */
+export const depthStep = `struct AStep { k0: u32 }
+fn a_step(k0: u32) -> AStep { return AStep(k0); }`;
+
 /** `a_loadW` from the two steps. */
 export function aLoad(width: GroupWidth): string {
   return `fn a_load${width}(row: ARow, step: AStep, k: u32) -> ${groupType(width)} {

@@ -5,6 +5,7 @@ import { winogradSource } from './winograd-source.ts';
 import { integerSource } from './integer-source.ts';
 import {
   aLoad,
+  depthStep,
   groupType,
   pieceOf,
   type BSourceCode,
@@ -12,7 +13,9 @@ import {
   type Piece,
   type SourceCode,
 } from './source-code.ts';
+import type { Pair } from '../../plan/joins.ts';
 import type { TensorView } from '../../plan/plan.ts';
+import { pairByDepth, rowOf } from './pair-source.ts';
 import { range, type DenseSource, type GemmProblem, type PreparedB } from './problem.ts';
 
 /**
@@ -103,19 +106,54 @@ function denseSource(
   const aligned = strides.every((s) => s % width === 0);
   const end = endOf(problem.depth, tileDepth, width);
   const piece = pieceFor(a.view, width, native, aligned, end);
+  if (a.pair) return densePair(problem, a, a.pair, tileDepth, width, piece);
   return {
     inputs: { A: a.view },
     raw: width === 8 ? ['A'] : [],
     params: { ...params, a_offset: u32(a.view.offset), a_pitch: u32(a.rowStride), depth: u32(problem.depth) },
-    functions: `
+    functions: `${depthStep}
 struct ARow { base: u32 }
-struct AStep { k0: u32 }
 fn a_row(batch: u32, m: u32) -> ARow { return ARow(params.a_offset + m * params.a_pitch${batchOffset}); }
-fn a_step(k0: u32) -> AStep { return AStep(k0); }
 alias APiece${width} = ${piece.type};
 fn a_fetch${width}(row: ARow, step: AStep, k: u32) -> APiece${width} {
   let at = step.k0 + k;
   ${loadGroup('A', 'row.base + at', 'at', 'params.depth', aligned, end, piece)}
+}
+fn a_unpack${width}(row: ARow, piece: APiece${width}) -> ${groupType(width)} { return ${piece.value('piece')}; }
+${aLoad(width)}`,
+  };
+}
+
+/** Rows of two tensors, both in whole groups. */
+function densePair(
+  problem: GemmProblem,
+  a: DenseSource,
+  pair: Pair,
+  tileDepth: number,
+  width: GroupWidth,
+  piece: Piece,
+): SourceCode {
+  const row = rowOf(pair);
+  const strides = a.batchStrides.map((stride) => stride / row);
+  const { batchOffset, params } = batchAddress('a', problem.batch, strides);
+  const both = pairByDepth(pair, piece, tileDepth);
+  return {
+    inputs: both.inputs,
+    raw: width === 8 ? Object.keys(both.inputs) : [],
+    params: {
+      ...both.params,
+      ...params,
+      a_offset: u32(a.view.offset / row),
+      a_pitch: u32(a.rowStride / row),
+      depth: u32(problem.depth),
+    },
+    functions: `${both.functions}
+struct ARow { base: u32 }
+fn a_row(batch: u32, m: u32) -> ARow { return ARow(params.a_offset + m * params.a_pitch${batchOffset}); }
+alias APiece${width} = ${piece.type};
+fn a_fetch${width}(row: ARow, step: AStep, k: u32) -> APiece${width} {
+  ${problem.depth % tileDepth === 0 ? '' : `if (step.k0 + k >= params.depth) { return APiece${width}(); }`}
+  return ${both.read('row.base')};
 }
 fn a_unpack${width}(row: ARow, piece: APiece${width}) -> ${groupType(width)} { return ${piece.value('piece')}; }
 ${aLoad(width)}`,

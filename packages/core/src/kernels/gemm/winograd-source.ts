@@ -1,6 +1,7 @@
 import { u32 } from '../shader.ts';
+import { pairByDepth, rowOf } from './pair-source.ts';
 import type { GemmProblem, WinogradSource } from './problem.ts';
-import { aLoad, pieceOf, type SourceCode } from './source-code.ts';
+import { aLoad, depthStep, pieceOf, type SourceCode } from './source-code.ts';
 
 /**
  * Reads an image as the transformed patches `Bᵀ d B` of a Winograd convolution. Product `batch` wants element
@@ -16,26 +17,33 @@ export function winogradSource(
   const [rows, columns] = image.axes;
   const piece = pieceOf(view, 4, native);
   const pixels = [0, 1, 2, 3];
+  const { pair } = image;
+  const both = pair && pairByDepth(pair, piece, tileDepth);
+  // Of two tensors rows are counted, which are pixels.
+  const unit = pair ? rowOf(pair) : 1;
+  const read = (pixel: string, inside: string): string =>
+    both
+      ? both.read(`select(0u, ${pixel}, ${inside})`)
+      : piece.read('A', `select(0u, ${pixel} + at, ${inside})`);
   return {
-    inputs: { A: view },
+    inputs: both?.inputs ?? { A: view },
     params: {
-      a_offset: u32(view.offset),
-      a_image: u32(view.strides[0]!),
-      a_row_stride: u32(view.strides[2]!),
-      a_column_stride: u32(view.strides[3]!),
+      ...both?.params,
+      a_offset: u32(view.offset / unit),
+      a_image: u32(view.strides[0]! / unit),
+      a_row_stride: u32(view.strides[2]! / unit),
+      a_column_stride: u32(view.strides[3]! / unit),
       a_height: u32(rows!.input),
       a_width: u32(columns!.input),
       patch_rows: u32(patches[0]),
       patch_columns: u32(patches[1]),
       depth: u32(problem.depth),
     },
-    functions: `
+    functions: `${both?.functions ?? depthStep}
 const FIRST = vec4<u32>(0u, 1u, 2u, 1u);
 const SECOND = vec4<u32>(2u, 2u, 1u, 3u);
 struct ARow { base: u32, inside: vec4<bool>, offsets: vec4<u32>, signs: vec4f }
-struct AStep { k0: u32 }
 struct APiece4 { ${pixels.map((p) => `v${p}: ${piece.type}`).join(', ')} }
-fn a_step(k0: u32) -> AStep { return AStep(k0); }
 fn a_row(batch: u32, m: u32) -> ARow {
   let across = m % params.patch_columns;
   let rest = m / params.patch_columns;
@@ -57,9 +65,7 @@ fn a_row(batch: u32, m: u32) -> ARow {
 fn a_fetch4(row: ARow, step: AStep, k: u32) -> APiece4 {
   let at = step.k0 + k;
   ${problem.depth % tileDepth === 0 ? '' : 'if (at >= params.depth) { return APiece4(); }'}
-  return APiece4(${pixels
-    .map((p) => piece.read('A', `select(0u, row.base + row.offsets[${p}] + at, row.inside[${p}])`))
-    .join(', ')});
+  return APiece4(${pixels.map((p) => read(`row.base + row.offsets[${p}]`, `row.inside[${p}]`)).join(', ')});
 }
 fn a_unpack4(row: ARow, piece: APiece4) -> vec4f {
   return ${pixels

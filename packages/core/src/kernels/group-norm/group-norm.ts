@@ -11,16 +11,16 @@ import {
   type SingleDesign,
   type SplitDesign,
 } from './design.ts';
+import { inputCode, type GroupNormInput } from './input.ts';
 import { momentsCode } from './moments.ts';
+import { normalizeCode } from './normalize.ts';
 import applySource from './group_norm_apply.wgsl';
 import scalarSource from './group_norm_scalar.wgsl';
 import singleSource from './group_norm_single.wgsl';
 import statisticsSource from './group_norm_statistics.wgsl';
 
 /** `scale` and `bias` are [channels]. */
-export interface GroupNormTask extends GroupNormShape, Affine {
-  /** Dense, channels-last. */
-  x: TensorView;
+export interface GroupNormTask extends GroupNormShape, Affine, GroupNormInput {
   epsilon: number;
   epilogue: EpilogueViews | undefined;
   /** Dense, channels-last. */
@@ -56,16 +56,17 @@ export function groupNorm(lowering: Lowering, task: GroupNormTask): void {
 }
 
 function single(lowering: Lowering, task: GroupNormTask, design: SingleDesign): void {
-  const { x, y, channels, positions, groups, batch } = task;
+  const { y, channels, positions, groups, batch } = task;
   const epilogue = epilogueCode(task.epilogue, y);
   const affine = affineCode(task, 4);
+  const x = inputCode(task);
   const bundles = groups / design.bundle;
   const workgroups = batch * bundles * design.shares;
   const sums = sumsCode(design.bundle);
   lowering.dispatch({
     name: 'group_norm_single',
     body: singleSource,
-    inputs: { x, ...affine.inputs, ...epilogue.inputs },
+    inputs: { ...x.inputs, ...affine.inputs, ...epilogue.inputs },
     outputs: { y },
     params: {
       workgroups: u32(workgroups),
@@ -78,13 +79,16 @@ function single(lowering: Lowering, task: GroupNormTask, design: SingleDesign): 
       span_positions: u32(Math.ceil(positions / design.shares)),
       channels: u32(channels),
       epsilon: f32(task.epsilon),
+      ...x.params,
       ...epilogue.params,
     },
     constants: { WORKGROUP: design.threads, COLUMNS: columnMemory(design.columns) },
     functions: [
-      momentsCode(),
+      x.functions,
+      momentsCode(task),
       affine.functions,
       epilogue.functions,
+      normalizeCode(task),
       sums.functions,
       workgroupReduction('total', sumOf(sums.type), design.threads, design.threads),
     ].join('\n'),
@@ -117,15 +121,16 @@ fn lane_sums(sums: ${type}, group: u32) -> vec2f { return sums[group]; }`,
 
 function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign): GroupStatistics {
   const { batch, groups } = task;
+  const x = inputCode(task);
   const view = lowering.scratch('statistics', [batch, groups, design.chunks, design.parts, 2], 'f32');
   lowering.dispatch({
     name: 'group_norm_statistics',
     body: statisticsSource,
-    inputs: { x: task.x },
+    inputs: x.inputs,
     outputs: { partials: view },
-    params: splitParams(task, design),
+    params: { ...splitParams(task, design), ...x.params },
     constants: { WORKGROUP: design.threads },
-    functions: momentsCode(),
+    functions: `${x.functions}\n${momentsCode(task)}`,
     workgroups: batch * design.chunks * design.tiles,
     work: { flops: 5 * batch * task.channels * task.positions },
   });
@@ -133,13 +138,14 @@ function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign
 }
 
 function applyStatistics(lowering: Lowering, task: GroupNormTask, { view, design }: GroupStatistics): void {
-  const { x, y, batch } = task;
+  const { y, batch } = task;
+  const x = inputCode(task);
   const epilogue = epilogueCode(task.epilogue, y);
   const affine = affineCode(task, 4);
   lowering.dispatch({
     name: 'group_norm_apply',
     body: applySource,
-    inputs: { x, partials: view, ...affine.inputs, ...epilogue.inputs },
+    inputs: { ...x.inputs, partials: view, ...affine.inputs, ...epilogue.inputs },
     outputs: { y },
     params: {
       ...splitParams(task, design),
@@ -149,10 +155,11 @@ function applyStatistics(lowering: Lowering, task: GroupNormTask, { view, design
       spans: u32(design.spans),
       span_positions: u32(design.spanPositions),
       epsilon: f32(task.epsilon),
+      ...x.params,
       ...epilogue.params,
     },
     constants: { WORKGROUP: design.threads },
-    functions: `${affine.functions}\n${epilogue.functions}`,
+    functions: [x.functions, affine.functions, epilogue.functions, normalizeCode(task)].join('\n'),
     workgroups: batch * design.spans * design.tiles,
     work: { flops: 3 * batch * task.channels * task.positions },
   });

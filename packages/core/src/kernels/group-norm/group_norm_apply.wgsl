@@ -2,7 +2,7 @@
 // tile needs, then normalizes a span of positions. Every workgroup merges anew: some KiB from the L2 cache are cheaper
 // than a dispatch of its own.
 //
-// Prelude: x_load4, partials_load, y_store4, scale4(channel), bias4(channel), epilogue(v, i); const WORKGROUP;
+// Prelude: x_place, normalize, partials_load, scale4(channel), bias4(channel); const WORKGROUP;
 // params: as group_norm_statistics; also group_channels, group_lanes (threads that merge for one group), spans,
 // span_positions, epsilon.
 
@@ -69,6 +69,7 @@ fn main(
   if (row >= params.rows) { return; }
   let group = (vec4u(4u * column) + vec4u(0u, 1u, 2u, 3u)) / params.tile_group_channels;
   let channel = 4u * (tile * params.columns + column);
+  let place = x_place(channel);
   let mean = vec4f(means[group.x], means[group.y], means[group.z], means[group.w]);
   let factor = vec4f(factors[group.x], factors[group.y], factors[group.z], factors[group.w]) * scale4(channel);
   let addend = bias4(channel);
@@ -76,17 +77,7 @@ fn main(
   let last = min(first + params.span_positions, params.positions);
   let base = sample * params.positions * params.channels;
   let end = base + last * params.channels;
-  let step = params.channels * params.rows;
-  var i = base + (first + row) * params.channels + channel;
-  for (; i + 3u * step < end; i += 4u * step) {
-    let a = x_load4(i);
-    let b = x_load4(i + step);
-    let c = x_load4(i + 2u * step);
-    let d = x_load4(i + 3u * step);
-    y_store4(i, epilogue((a - mean) * factor + addend, i));
-    y_store4(i + step, epilogue((b - mean) * factor + addend, i + step));
-    y_store4(i + 2u * step, epilogue((c - mean) * factor + addend, i + 2u * step));
-    y_store4(i + 3u * step, epilogue((d - mean) * factor + addend, i + 3u * step));
-  }
-  for (; i < end; i += step) { y_store4(i, epilogue((x_load4(i) - mean) * factor + addend, i)); }
+  let x_start = (sample * params.positions + first + row) * place.width + place.channel;
+  let y_start = base + (first + row) * params.channels + channel;
+  normalize(place, x_start, params.rows * place.width, y_start, end, params.rows * params.channels, mean, factor, addend);
 }

@@ -4,7 +4,7 @@
 // Thread t stays in column t % columns, so the lanes of its vec4s belong to fixed groups. Several workgroups share a
 // bundle: each computes the statistics of all of it, which costs less than a second dispatch, and normalizes a span.
 //
-// Prelude: moments, y_store4, scale4(channel), bias4(channel), epilogue(v, i); sums_of(a, b, group) -> Sums, the sums of a and b over the
+// Prelude: x_place, moments, normalize, scale4(channel), bias4(channel); sums_of(a, b, group) -> Sums, the sums of a and b over the
 // lanes of each group; lane_sums(sums, group), those of a group; total(sums, thread), over the workgroup; const WORKGROUP,
 // COLUMNS (at least params.columns); params: workgroups, shares, bundles (of a sample), columns, rows (WORKGROUP / columns), group_channels, positions,
 // span_positions, channels, epsilon.
@@ -25,13 +25,16 @@ fn main(
   let column = thread % params.columns;
   let channel = 4u * (bundle * params.columns + column);
   let group = (vec4u(4u * column) + vec4u(0u, 1u, 2u, 3u)) / params.group_channels;
-  let step = params.channels * params.rows;
   let row = thread / params.columns;
-  let sample = flat / params.shares / params.bundles * params.positions * params.channels;
-  let all = sample + params.positions * params.channels;
   let working = row < params.rows;
+  let place = x_place(channel);
+  let before = flat / params.shares / params.bundles * params.positions;
+  let sample = before * params.channels;
+  let x_sample = before * place.width;
+  let x_end = x_sample + params.positions * place.width;
 
-  let own = moments(select(all, sample + row * params.channels + channel, working), all, step);
+  let start = select(x_end, x_sample + row * place.width + place.channel, working);
+  let own = moments(place, start, x_end, params.rows * place.width);
   if (row == 0u) { first_means[column] = own.mean; }
   workgroupBarrier();
   var shift = vec4f();
@@ -54,16 +57,7 @@ fn main(
   let end = sample + min(first + params.span_positions, params.positions) * params.channels;
   let factor = inverseSqrt(variance + params.epsilon) * scale4(channel);
   let addend = bias4(channel);
-  var i = select(end, sample + (first + row) * params.channels + channel, working);
-  for (; i + 3u * step < end; i += 4u * step) {
-    let a = x_load4(i);
-    let b = x_load4(i + step);
-    let c = x_load4(i + 2u * step);
-    let d = x_load4(i + 3u * step);
-    y_store4(i, epilogue((a - mean) * factor + addend, i));
-    y_store4(i + step, epilogue((b - mean) * factor + addend, i + step));
-    y_store4(i + 2u * step, epilogue((c - mean) * factor + addend, i + 2u * step));
-    y_store4(i + 3u * step, epilogue((d - mean) * factor + addend, i + 3u * step));
-  }
-  for (; i < end; i += step) { y_store4(i, epilogue((x_load4(i) - mean) * factor + addend, i)); }
+  let x_start = x_sample + (first + row) * place.width + place.channel;
+  let y_start = select(end, sample + (first + row) * params.channels + channel, working);
+  normalize(place, x_start, params.rows * place.width, y_start, end, params.rows * params.channels, mean, factor, addend);
 }

@@ -4,7 +4,7 @@
 // A workgroup takes a tile of `columns` vec4s of channels (whole groups, or a part of one large group) and a chunk of
 // positions. Each thread stays in one column and keeps statistics of its four channels.
 //
-// Prelude: moments; partials_store; const WORKGROUP;
+// Prelude: x_place, moments; partials_store; const WORKGROUP;
 // params: tiles, columns, rows (WORKGROUP / columns), tile_groups, tile_group_channels (channels that a group has in
 // the tile), parts (tiles that one group spans), groups, positions, channels, chunks, chunk_positions.
 
@@ -46,12 +46,12 @@ fn main(
   let row = thread / params.columns;
   let first = chunk * params.chunk_positions;
   let last = min(first + params.chunk_positions, params.positions);
-  let step = params.channels * params.rows;
-  let base = sample * params.positions * params.channels;
-  let end = base + last * params.channels;
-  let start = base + (first + row) * params.channels + 4u * (tile * params.columns + column);
+  let place = x_place(4u * (tile * params.columns + column));
+  let base = sample * params.positions * place.width;
+  let end = base + last * place.width;
+  let start = base + (first + row) * place.width + place.channel;
 
-  let own = moments(select(end, start, row < params.rows), end, step);
+  let own = moments(place, select(end, start, row < params.rows), end, params.rows * place.width);
 
   let group_count = f32((last - first) * params.tile_group_channels);
   let group_mean = group_sum(own.count * own.mean, thread) / group_count;

@@ -1,22 +1,27 @@
+import { ofInput, type GroupNormInput } from './input.ts';
+
 /** Reads of a thread that are on their way at once. */
 const BLOCK = 8;
 
 /**
- * `moments(start, end, step) -> Moments`: count, mean and sum of squared deviations of the vec4s that `x_load4` reads from
- * element `start` to before `end`, `step` elements apart; each of the four channels for itself.
+ * `moments(place, start, end, step) -> Moments`: count, mean and sum of squared deviations of the vec4s of the input from
+ * element `start` of the place's tensor to before `end`, `step` elements apart; each of the four channels for itself.
  *
  * Blocks are merged by Chan's formula: no large sums of squares, so f16 activations up to 65504 lose nothing. The last
  * block is masked: a loop over what is left would wait for each read.
  */
-export function momentsCode(): string {
+export function momentsCode(input: GroupNormInput): string {
   const each = (text: (k: number) => string, separator = '\n    '): string =>
     Array.from({ length: BLOCK }, (_, k) => text(k)).join(separator);
   return `struct Moments { mean: vec4f, squares: vec4f, count: f32 }
-fn moments(start: u32, end: u32, step: u32) -> Moments {
-  var m = Moments(vec4f(), vec4f(), 0.0);
+${ofInput(input, {
+  name: 'moments',
+  parameters: { start: 'u32', end: 'u32', step: 'u32' },
+  returns: 'Moments',
+  body: (tensor) => `var m = Moments(vec4f(), vec4f(), 0.0);
   for (var i = start; i < end; i += ${BLOCK}u * step) {
     ${each((k) => `let inside${k} = i + ${k}u * step < end;`)}
-    ${each((k) => `let v${k} = x_load4(select(i, i + ${k}u * step, inside${k}));`)}
+    ${each((k) => `let v${k} = ${tensor}_load4(select(i, i + ${k}u * step, inside${k}));`)}
     ${each((k) => `let w${k} = select(0.0, 1.0, inside${k});`)}
     let count = ${each((k) => `w${k}`, ' + ')};
     let mean = (${each((k) => `w${k} * v${k}`, ' + ')}) / count;
@@ -28,6 +33,6 @@ fn moments(start: u32, end: u32, step: u32) -> Moments {
     m.mean += delta * (count / both);
     m.count = both;
   }
-  return m;
-}`;
+  return m;`,
+})}`;
 }
