@@ -44,11 +44,12 @@ export interface RequestsRow extends RequestsScenario {
 }
 
 /**
- * What control costs: how long the GPU is still busy after eight requests were aborted at once (`aborts`), or how long a picture
- * takes with a preview after every step, beside one without (`previews`).
+ * What control costs: how long the GPU is still busy after eight requests were aborted at once (`aborts`), how long a picture
+ * takes with a preview after every step, beside one without (`previews`), or the time from one of the page's frames to the next
+ * while eight requests are under way in a worker (`frames`).
  */
 export interface ControlScenario extends Pick<RequestsScenario, 'name' | 'model' | 'size' | 'steps'> {
-  what: 'aborts' | 'previews';
+  what: 'aborts' | 'previews' | 'frames';
 }
 
 const counts = [1, 2, 4, 8];
@@ -79,10 +80,13 @@ export function requestsScenarios(flags: FlagSet): (RequestsScenario | ControlSc
         name: `requests-${requests}-${mode}${suffix}`,
       })),
     ),
-    ...(['aborts', 'previews'] as const).map((what): ControlScenario => ({
-      ...rest,
-      what,
-      name: `requests-${what}${suffix}`,
-    })),
+    // A worker gets its model by address.
+    ...(['aborts', 'previews', ...(rest.model === 'pocket' ? (['frames'] as const) : [])] as const).map(
+      (what): ControlScenario => ({
+        ...rest,
+        what,
+        name: `requests-${what}${suffix}`,
+      }),
+    ),
   ]);
 }

@@ -104,5 +104,7 @@ export interface BenchPage {
   /** Concurrent requests; the model stays loaded on the page from one call to the next. */
   runRequests(scenario: RequestsScenario, options: BenchOptions): Promise<RequestsRow>;
   runControl(scenario: ControlScenario, options: BenchOptions): Promise<Measurement>;
+  /** Once a page: a client and its worker of its own. */
+  runFrames(scenario: ControlScenario, options: BenchOptions): Promise<Measurement>;
   kernels: KernelPage;
 }

@@ -1,6 +1,7 @@
 import { Engine } from '@calotype/core';
 import type { BenchPage } from '../types.ts';
 import { kernels } from '../kernels/page/kernels.ts';
+import { runFrames } from './frames.ts';
 import { runGraph } from './graph.ts';
 import { runOrt } from './ort.ts';
 import { runColdStart, runPictures } from './pictures.ts';
@@ -23,6 +24,7 @@ globalThis.calotypeBench = {
   runColdStart,
   runRequests,
   runControl,
+  runFrames,
   kernels,
   async sendWeights(graph, url) {
     using engine = await Engine.create();
