@@ -30,13 +30,18 @@ export function candidatesFor(
 
 function gemmCandidates(problem: GemmProblem, rule: GemmChoice, capabilities: Capabilities): GemmChoice[] {
   switch (rule.kind) {
-    case 'matrix':
+    case 'matrix': {
+      const hasIntegers = problem.b.kind === 'weight' && problem.b.bits !== undefined;
+      // The estimates are of floats: what unpacking adds is for a device to say.
       return rankMatrixTiles(problem, capabilities)
-        .slice(0, 3)
-        .flatMap(({ tile, slices }): GemmChoice[] => {
+        .slice(0, hasIntegers ? 4 : 3)
+        .flatMap((ranked) => (hasIntegers ? [ranked, { ...ranked, early: !ranked.early }] : [ranked]))
+        .flatMap((choice): GemmChoice[] => {
+          const { slices } = choice;
           const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
-          return fewer.map((count) => ({ ...rule, tile, slices: count }));
+          return fewer.map((count) => ({ kind: 'matrix', ...choice, slices: count }));
         });
+    }
     case 'winograd':
     case 'fma':
       return rankFma(problem, capabilities).flatMap(({ tile, slices }): GemmChoice[] => [

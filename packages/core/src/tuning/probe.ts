@@ -58,6 +58,7 @@ export function probeOf(
     origin: { kind: 'node', node, index: 0 },
   });
   let calls = CALLS;
+  let bits: 4 | 8 | undefined;
   let emit: (builder: PlanBuilder, at: (name: string, view: TensorView) => TensorView) => void;
   if (planned.kind === 'gemm') {
     const { problem } = planned;
@@ -67,10 +68,9 @@ export function probeOf(
     if (pair) operand('a_second', pair.tensors[1]);
     operand('b', b.view);
     if (gate?.bias) operand('bias', gate.bias);
-    calls = Math.max(
-      3,
-      Math.min(CALLS, Math.ceil((CACHES * 8) / (extent(b.view) * storageBits[b.view.storage]))),
-    );
+    bits = b.kind === 'weight' ? b.bits : undefined;
+    const weightBits = extent(b.view) * (bits ?? storageBits[b.view.storage]);
+    calls = Math.max(3, Math.min(CALLS, Math.ceil((CACHES * 8) / weightBits)));
     emit = (builder, at) => {
       const pairAt = ({ tensors: [first, second], widths }: Pair): Pair => ({
         tensors: [at('a', first), at('a_second', second)],
@@ -109,8 +109,11 @@ export function probeOf(
       // Packed in a phase of its own, as weights are.
       stableInputs: new Set(['b', 'bias']),
       inputStorage,
+      // In blocks of ours, wherever the integers come from.
+      ...(bits && { weights: bits === 4 ? 'int4' : 'int8', quantizable: new Set([node]) }),
     },
     (builder) => {
+      builder.enter(node);
       const values = new Map<string, Value>(
         [...graph.inputs, ...graph.outputs].map((value) => [value.name, value]),
       );

@@ -21,10 +21,11 @@ export function gemmKey(problem: GemmProblem): string {
           .join(' ')} of ${a.channels}`
       : 'matmul';
   const right = b.kind === 'weight' ? `weight ${b.groups}` : b.layout;
+  const bits = b.kind === 'weight' ? b.bits : undefined;
   return [
     left,
     `${batch.length > 0 ? `${batch.join('x')} of ` : ''}${rows}x${columns}x${depth}`,
-    `${a.view.storage} ${right} ${b.view.storage}`,
+    `${a.view.storage} ${right} ${bits ? `int${bits}` : b.view.storage}`,
     ...(a.kind !== 'winograd' && a.pair ? ['two tensors'] : []),
     ...(gate ? ['gated'] : []),
     ...(output.part ? ['part'] : []),

@@ -78,6 +78,30 @@ test('the fastest of several kernels is found, kept, and there on the next visit
   expect(fresh.measured.size).toBe(0);
 });
 
+test('weights of integers are timed as such, and known apart from floats', async () => {
+  const graph = new TestGraph();
+  const [w] = graph.node(
+    'DequantizeLinear',
+    [
+      graph.weight('b', { dtype: 'int8', shape: [256, 64], data: random(256 * 64, 2).map((x) => 100 * x) }),
+      graph.weight('scale', { shape: [64], data: random(64, 3) }),
+    ],
+    { axis: 1 },
+  );
+  const y = graph.node('MatMul', [graph.input('a', { shape: [64, 256], data: random(64 * 256, 1) }), w]);
+  const found = new Map<string, { planned: PlannedProblem; count: number }>();
+  await runGraph(graph, y, { engine, precision: 'packed-f16', tuning: recording(found) });
+  const problem = [...found.values()][0]!.planned.problem as GemmProblem;
+  const key = gemmKey(problem);
+  expect(key).toContain('weight 1 int8');
+  const rule = { kind: 'fma', tile: fmaTiles.small, slices: 1 } as const;
+  const problems = new Map([[key, { planned: { kind: 'gemm' as const, problem, rule }, count: 1 }]]);
+  const { problems: tuned } = await tuneProblems(engine, 'packed-f16', problems);
+  const kernels = tuned[0]!.tried.map((each) => each.kernels);
+  expect(kernels.length).toBeGreaterThan(1);
+  expect(kernels.filter((name) => !name.includes('_q8'))).toEqual([]);
+});
+
 test('a session runs on after it; what is too small to be timed stays as it is', async () => {
   using session = await createSession(model(addAndMultiply), { engine });
   const x = new Tensor('float32', [1, 3], Float32Array.of(1, 1, 1));

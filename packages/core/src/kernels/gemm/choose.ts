@@ -4,7 +4,7 @@ import { chooseMatrixTile, hasMatrices } from './choose-matrix.ts';
 import { chooseFma } from './choose-fma.ts';
 import type { FmaTile } from './fma.ts';
 import { GEMV_ROWS, type GemvShape } from './gemv.ts';
-import type { MatrixTile } from './matrix-layout.ts';
+import type { MatrixChoice } from './matrix-layout.ts';
 import { multipliedColumns, type GemmProblem } from './problem.ts';
 import { readsByElement } from './sources.ts';
 import { chooseWinograd, type WinogradShape } from './winograd.ts';
@@ -16,7 +16,7 @@ export type GemmChoice =
   | ({ kind: 'winograd' } & WinogradShape)
   /** `slices`: workgroups that share the depth of one tile. */
   | { kind: 'fma'; tile: FmaTile; slices: number }
-  | { kind: 'matrix'; tile: MatrixTile; slices: number; emulated?: boolean };
+  | ({ kind: 'matrix'; slices: number } & MatrixChoice);
 
 /** @param winogradFits whether the product is a convolution that `winograd.ts` can compute */
 export function chooseGemm(

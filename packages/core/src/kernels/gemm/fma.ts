@@ -1,6 +1,8 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
+import { copies } from './copies.ts';
+import { fmaB } from './fma-b.ts';
 import {
   gateCode,
   gemmFlops,
@@ -13,7 +15,7 @@ import {
   type Results,
 } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
-import { aSource, bSource, readsByElement } from './sources.ts';
+import { aSource, readsByElement } from './sources.ts';
 
 /**
  * Register-tiled product in f32. A workgroup makes `tileRows` × `tileColumns` of the result from tiles of A and B in
@@ -56,7 +58,7 @@ export function fmaKernel(
   const rowGroups = range(threadRows / 4);
   const columnGroups = range(threadColumns / 4);
   const a = aSource(problem, tileDepth, native);
-  const bCode = bSource(problem, b, tileDepth, native);
+  const right = fmaB(problem, b, tile, threads, native);
   const gate = gateCode(problem.gate);
   const slices = partial?.slices ?? 1;
   const tilesM = Math.ceil(problem.rows / tileRows);
@@ -69,10 +71,7 @@ export function fmaKernel(
   const rowGroup = (i: number): string => `(y + ${i * lanesY}u)`;
 
   const depthGroups = tileDepth / 4;
-  const loadsA = loads(tileRows * depthGroups, threads);
-  const loadsB = loads((tileColumns * tileDepth) / 4, threads);
-  const bAlongDepth = b.layout === 'nk';
-  const bInner = bAlongDepth ? depthGroups : tileColumns / 4;
+  const slotsA = copies(tileRows * depthGroups, threads);
 
   const rolled = readsByElement(problem);
   const fetch = [
@@ -80,13 +79,9 @@ export function fmaKernel(
       ? []
       : [
           'let step = a_step(k0);',
-          ...loadsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch4(ra${i}, step, ka${i}); }`),
+          ...slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch4(ra${i}, step, ka${i}); }`),
         ]),
-    ...loadsB.map(({ guard }, i) =>
-      bAlongDepth
-        ? `${guard}{ vb${i} = b_fetch4(batch, k0 + ib${i} * 4u, n0 + ob${i}); }`
-        : `${guard}{ if (n0 + ib${i} * 4u < params.b_columns) { vb${i} = b_fetch4(batch, k0 + ob${i}, n0 + ib${i} * 4u); } }`,
-    ),
+    ...right.fetch,
   ].join('\n      ');
   const putA = (k: string, m: string, v: string): string =>
     range(4)
@@ -102,16 +97,10 @@ export function fmaKernel(
       ${putA('k', 'm', 'v')}
     }`,
         ]
-      : loadsA.map(
+      : slotsA.map(
           ({ guard }, i) => `${guard}{ let v = a_unpack4(ra${i}, va${i}); ${putA(`ka${i}`, `ma${i}`, 'v')} }`,
         )),
-    ...loadsB.map(({ guard }, i) =>
-      bAlongDepth
-        ? `${guard}{ let v = b_unpack4(vb${i}); ${range(4)
-            .map((e) => `tile_b[ib${i} * 4u + ${e}u][ob${i} >> 2u][ob${i} & 3u] = v[${e}];`)
-            .join(' ')} }`
-        : `${guard}{ tile_b[ob${i}][ib${i}] = b_unpack4(vb${i}); }`,
-    ),
+    ...right.put,
   ].join('\n    ');
 
   const results = range(threadRows).flatMap((r): Results[] => {
@@ -142,7 +131,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let n0 = tile_n * ${tileColumns}u;
   let x = lane % ${lanesX}u;
   let y = lane / ${lanesX}u;
-  ${(rolled ? [] : loadsA)
+  ${(rolled ? [] : slotsA)
     .map(
       (_, i) => `let ia${i} = ${i * threads}u + lane;
   let ma${i} = ia${i} / ${depthGroups}u;
@@ -151,13 +140,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   var va${i} = APiece4();`,
     )
     .join('\n  ')}
-  ${loadsB
-    .map(
-      (_, i) => `let ob${i} = (${i * threads}u + lane) / ${bInner}u;
-  let ib${i} = (${i * threads}u + lane) % ${bInner}u;
-  var vb${i} = BPiece4();`,
-    )
-    .join('\n  ')}
+  ${right.start}
   ${range(threadRows)
     .map((r) => columnGroups.map((c) => `var c${r}_${c} = vec4f();`).join(' '))
     .join('\n  ')}
@@ -196,7 +179,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
     name: `${problem.name}_fma_${tileRows}x${tileColumns}x${tileDepth}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
-    inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
+    raw: right.code.raw ?? [],
+    inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {
       rows: u32(problem.rows),
@@ -209,20 +193,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       workgroups: u32(workgroups),
       ...outputParams(problem, partial),
       ...a.params,
-      ...bCode.params,
+      ...right.code.params,
       ...gate.params,
       ...epilogue?.params,
     },
-    functions: [a.functions, bCode.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
+    functions: [a.functions, right.code.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
     body,
     workgroups,
     work: { flops: gemmFlops(problem) },
   };
-}
-
-/** Loads of one vec4 by each thread; the last may be for some threads only. */
-function loads(total: number, threads: number): { guard: string }[] {
-  return range(Math.ceil(total / threads)).map((i) => ({
-    guard: (i + 1) * threads > total ? `if (${i * threads}u + lane < ${total}u) ` : '',
-  }));
 }

@@ -6,7 +6,7 @@ import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
 import { matrixKernel } from './matrix.ts';
 import { partialElements, type PartialSums } from './output.ts';
-import { prepareB } from './pack.ts';
+import { integerBits, prepareB } from './pack.ts';
 import { columnPieces } from './column-pieces.ts';
 import { fromPair } from './pair-source.ts';
 import { withoutGate, type GemmProblem } from './problem.ts';
@@ -18,14 +18,22 @@ import { isWinograd, winograd } from './winograd.ts';
  * its rows are not whole groups of four columns, a second one that sums and stores.
  */
 export function gemm(lowering: Lowering, problem: GemmProblem): void {
-  for (const piece of columnPieces(lowering, fromPair(lowering, problem))) multiply(lowering, piece);
+  for (const piece of columnPieces(lowering, fromPair(lowering, problem)))
+    multiply(lowering, withBits(lowering, piece));
+}
+
+/** The same product, which says whether its weight stays in integers. */
+function withBits(lowering: Lowering, problem: GemmProblem): GemmProblem {
+  const { b } = problem;
+  const bits = b.kind === 'weight' ? integerBits(lowering, problem, b) : undefined;
+  return bits && b.kind === 'weight' ? { ...problem, b: { ...b, bits } } : problem;
 }
 
 function multiply(lowering: Lowering, problem: GemmProblem): void {
   const winogradFits = isWinograd(lowering, problem);
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision, winogradFits);
   const tuned = lowering.tuning.gemm?.(problem, rule) ?? rule;
-  // What was measured may have been a weight of floats.
+  // What was measured may have been a weight in one part.
   const choice = tuned.kind === 'winograd' && !winogradFits ? rule : tuned;
   if (choice.kind === 'winograd') {
     winograd(lowering, problem, choice);
@@ -57,9 +65,9 @@ function multiply(lowering: Lowering, problem: GemmProblem): void {
       break;
     }
     case 'matrix': {
-      const { tile, emulated } = choice;
-      const b = prepareB(lowering, problem, { layout: tile.layout, columnStep: 8, depthStep: 8 });
-      lowering.dispatch(matrixKernel(product, b, tile, partial, emulated));
+      const { layout } = choice.tile;
+      const b = prepareB(lowering, problem, { layout, columnStep: 8, depthStep: 8 });
+      lowering.dispatch(matrixKernel(product, b, choice, partial));
       break;
     }
   }

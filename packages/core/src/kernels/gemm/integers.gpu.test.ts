@@ -95,6 +95,13 @@ const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
     slices: 1,
     emulated: true,
   }),
+  'matrix nk, deep, early': () => ({
+    kind: 'matrix',
+    tile: small('nk', { tileDepth: 64 }),
+    slices: 1,
+    emulated: true,
+    early: true,
+  }),
 };
 
 const formats: Record<string, Quantization> = {
@@ -150,6 +157,60 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     expectIntegers(plan, quantization.dtype.endsWith('4') ? 4 : 8, padded(b[1], 8) * padded(b[0], 32));
   });
 
+  // What threads fetch at once, in every relation to what shares a scale, to tiles and to the end of the depth.
+  const pieces = [
+    [200, { dtype: 'int4', axis: 0, block: 8 }],
+    [192, { dtype: 'uint4', axis: 0, block: 8, zero: true }],
+    [200, { dtype: 'uint4', axis: 0, block: 16, zero: true }],
+    [192, { dtype: 'int4', axis: 0, block: 16 }],
+    [144, { dtype: 'int4', axis: 0, block: 24 }],
+    [200, { dtype: 'int4', axis: 0, block: 32 }],
+    [200, { dtype: 'int4', axis: 0, block: 64, zero: true }],
+    [384, { dtype: 'int4', axis: 0, block: 128 }],
+    [384, { dtype: 'int4', axis: 0, block: 96 }],
+    [200, { dtype: 'uint4', axis: 1, zero: true }],
+    [200, { dtype: 'uint8', axis: 0, block: 8, zero: true }],
+    [192, { dtype: 'int8', axis: 0, block: 16 }],
+    [144, { dtype: 'int8', axis: 0, block: 24, zero: true }],
+    [200, { dtype: 'int8', axis: 0, block: 64 }],
+    [384, { dtype: 'int8', axis: 0, block: 128 }],
+    [200, { dtype: 'int8', axis: 1 }],
+  ] as const;
+  const shapes: [string, GemmChoice][] =
+    precision === 'f32'
+      ? [['fma', { kind: 'fma', tile: fmaTiles.small, slices: 2 }]]
+      : [32, 64].flatMap((tileDepth) =>
+          [false, true].map((early): [string, GemmChoice] => {
+            // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
+            const tile = small('nk', { tileDepth, tileColumns: 48 });
+            return [
+              `matrix of depth ${tileDepth}${early ? ', early' : ''}`,
+              { kind: 'matrix', tile, slices: 2, emulated: true, early },
+            ];
+          }),
+        );
+  const ends = pieces.map(([depth, quantization], i) => {
+    const [name, choice] = shapes[i % shapes.length]!;
+    const { dtype, zero, block } = { zero: false, block: 0, ...quantization };
+    const runs = block ? `blocks of ${block}` : 'by channel';
+    return [
+      `${dtype} ${runs}${zero ? ', zero points' : ''}, depth ${depth}: ${name}`,
+      depth,
+      quantization,
+      choice,
+    ] as const;
+  });
+  test.each(ends)('%s', async (_, depth, quantization, choice) => {
+    const a = { shape: [34, depth], data: random(34 * depth, 1) };
+    const graph = new TestGraph();
+    const w = quantizedWeight(graph, [depth, 70], quantization);
+    const [first] = graph.node('Add', [graph.input('a', a), graph.constant([0], [])]);
+    const { outputs, plan } = await run(graph, graph.node('MatMul', [first, w.value]), choice);
+    const expected = matmulReference(a, { shape: [depth, 70], data: w.data });
+    expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerance);
+    expectIntegers(plan, quantization.dtype.endsWith('4') ? 4 : 8, 72 * padded(depth, 32));
+  });
+
   test('Gemm with the weight transposed', async () => {
     const a = { shape: [20, 64], data: random(1280, 1) };
     const graph = new TestGraph();
@@ -168,7 +229,16 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     expectIntegers(plan, 4, 24 * 64);
   });
 
-  test('gated', async () => {
+  const tiled: GemmChoice =
+    precision === 'f32'
+      ? { kind: 'fma', tile: fmaTiles.small, slices: 1 }
+      : { kind: 'matrix', tile: small('nk', { tileDepth: 64 }), slices: 1, emulated: true, early: true };
+  const choices: [string, GemmChoice | undefined][] = [
+    ['chosen by the rules', undefined],
+    [tiled.kind, tiled],
+  ];
+
+  test.each(choices)('gated: %s', async (_, choice) => {
     const a = { shape: [20, 64], data: random(1280, 1) };
     const graph = new TestGraph();
     const w = quantizedWeight(graph, [64, 40], { dtype: 'int8', axis: 1 });
@@ -178,7 +248,7 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
       { activation: 'abs' },
       { domain: OWN_DOMAIN },
     );
-    const { outputs, plan } = await run(graph, y);
+    const { outputs, plan } = await run(graph, y, choice);
     const product = matmulReference(a, { shape: [64, 40], data: w.data }).data;
     const expected = Float64Array.from({ length: 400 }, (_, i) => {
       const at = Math.floor(i / 20) * 40 + (i % 20);
@@ -189,25 +259,38 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
   });
 
   const convolutions = [
-    ['int4 in blocks of channels', [24, 64, 3, 3], 1, { dtype: 'int4', axis: 1, block: 32 }],
-    ['blocks that do not divide the channels', [12, 48, 3, 3], 1, { dtype: 'int4', axis: 1, block: 32 }],
-    ['int8 by output channel', [24, 20, 3, 3], 1, { dtype: 'int8', axis: 0 }],
-    ['few channels', [12, 3, 3, 3], 1, { dtype: 'int8', axis: 0 }],
-    ['1x1', [24, 64, 1, 1], 1, { dtype: 'int4', axis: 1, block: 32 }],
-    ['groups', [16, 16, 3, 3], 2, { dtype: 'uint8', axis: 0, zero: true }],
+    ['int4 in blocks of channels', [24, 64, 3, 3], 1, 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['blocks that do not divide the channels', [12, 48, 3, 3], 1, 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['int8 by output channel', [24, 20, 3, 3], 1, 1, { dtype: 'int8', axis: 0 }],
+    ['few channels', [12, 3, 3, 3], 1, 1, { dtype: 'int8', axis: 0 }],
+    ['1x1', [24, 64, 1, 1], 1, 1, { dtype: 'int4', axis: 1, block: 32 }],
+    ['groups', [16, 16, 3, 3], 2, 1, { dtype: 'uint8', axis: 0, zero: true }],
+    [
+      'groups in blocks of channels',
+      [16, 16, 3, 3],
+      2,
+      1,
+      { dtype: 'uint4', axis: 1, block: 16, zero: true },
+    ],
+    ['every second pixel', [24, 64, 3, 3], 1, 2, { dtype: 'int8', axis: 1, block: 64 }],
   ] as const;
-  test.each(convolutions)('convolution: %s', async (_, shape, groups, quantization) => {
+  const both = convolutions.flatMap(([name, ...rest]) =>
+    choices.map(([kernel, choice]) => [`${name}, ${kernel}`, ...rest, choice] as const),
+  );
+  test.each(both)('convolution: %s', async (_, shape, groups, stride, quantization, choice) => {
     const x = { shape: [1, shape[1] * groups, 6, 5], data: random(shape[1] * groups * 30, 1) };
     const graph = new TestGraph();
     const w = quantizedWeight(graph, shape, quantization);
     const pad = (shape[2] - 1) / 2;
     const y = graph.node('Conv', [graph.input('x', x), w.value], {
       pads: [pad, pad, pad, pad],
+      strides: [stride, stride],
       group: groups,
     });
-    const { outputs, plan } = await run(graph, y);
-    const expected = convReference(x, { shape, data: w.data }, [6, 5], {
-      strides: [1, 1],
+    const { outputs, plan } = await run(graph, y, choice);
+    const size = [6 / stride, Math.ceil(5 / stride)];
+    const expected = convReference(x, { shape, data: w.data }, size, {
+      strides: [stride, stride],
       dilations: [1, 1],
       pads: [pad, pad],
       groups,
@@ -216,7 +299,7 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     const depth = padded(shape[1] * shape[2] * shape[3], 32);
     expectIntegers(
       plan,
-      quantization.dtype === 'int4' ? 4 : 8,
+      quantization.dtype.endsWith('4') ? 4 : 8,
       padded(shape[0] / groups, 8) * groups * depth,
     );
   });

@@ -1,4 +1,4 @@
-/** Sizes of a product on subgroup matrices; all multiples of 16. */
+/** Sizes of a product on subgroup matrices; all multiples of 16, the depth of 32 where B may be integers. */
 export interface MatrixTile {
   tileRows: number;
   tileColumns: number;
@@ -8,6 +8,15 @@ export interface MatrixTile {
   subgroupColumns: number;
   /** How B is stored: rows along columns (`kn`), or along depth (`nk`), which is the better one for deep tiles. */
   layout: 'kn' | 'nk';
+}
+
+/** How a product is computed on subgroup matrices. */
+export interface MatrixChoice {
+  tile: MatrixTile;
+  /** Weights of integers become halves while matrices multiply, rather than when they are stored. */
+  early?: boolean;
+  /** Plain WGSL in place of subgroup matrices, for tests. */
+  emulated?: boolean;
 }
 
 /**

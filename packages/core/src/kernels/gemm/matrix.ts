@@ -2,7 +2,9 @@ import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
-import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
+import { copies, spread } from './copies.ts';
+import { matrixB } from './matrix-b.ts';
+import { matrixLayout, type MatrixChoice } from './matrix-layout.ts';
 import {
   gateCode,
   gemmFlops,
@@ -15,7 +17,7 @@ import {
   type Results,
 } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
-import { aHalves, bHalves } from './sources.ts';
+import { aHalves } from './sources.ts';
 
 /**
  * Product on subgroup matrices: f16 operands, f32 sums. A workgroup makes one tile of the result; each of its subgroups
@@ -23,15 +25,12 @@ import { aHalves, bHalves } from './sources.ts';
  * H200): no bounds checks on matrix loads (nested arrays, see `MatrixDialect`), at most 24 KB of workgroup memory with
  * 128 threads so that two workgroups fit a multiprocessor (hence the results leave through the memory of the operands'
  * tiles), rows padded by 16 bytes against bank conflicts, and the next tile on its way to registers meanwhile.
- *
- * @param emulated plain WGSL in place of subgroup matrices, for tests
  */
 export function matrixKernel(
   problem: GemmProblem,
   b: PreparedB,
-  tile: MatrixTile,
+  { tile, early = false, emulated = false }: MatrixChoice,
   partial: PartialSums | undefined,
-  emulated = false,
 ): DispatchSpec {
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
@@ -40,46 +39,37 @@ export function matrixKernel(
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
   const a = aHalves(problem, tileDepth, !emulated);
-  const bCode = bHalves(problem, b, tileDepth, !emulated);
+  const right = matrixB(problem, b, tile, layout, early, !emulated);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
 
-  const slotsA = slots((tileRows * tileDepth) / 8, threads);
-  const slotsB = slots((tileColumns * tileDepth) / 8, threads);
-  const innerB = alongDepth ? depthGroups : tileColumns / 8;
+  const slotsA = copies((tileRows * tileDepth) / 8, threads);
   const { tileA, tileB, firstB } = layout;
 
   const fetch = (k0: string): string => `if (${k0} < end) {
       let step = a_step(${k0});
       ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
-      ${slotsB
-        .map(
-          ({ guard }, i) =>
-            `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
-        )
-        .join('\n      ')}
+      ${right.fetch(k0)}
     }`;
   const put = [
     ...slotsA.map(
       ({ guard }, i) =>
         `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = a_unpack8(ra${i}, va${i}); }`,
     ),
-    ...slotsB.map(({ guard }, i) =>
-      alongDepth
-        ? `${guard}{ ${tileB}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
-        : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
-    ),
+    right.put,
   ].join('\n    ');
-  const left = range(subgroupRows / 16);
-  const right = range(subgroupColumns / 16);
+  const down = range(subgroupRows / 16);
+  const across = range(subgroupColumns / 16);
   const multiply = range(tileDepth / 16)
-    .map((k) =>
+    .map((k, _, { length }) =>
       [
+        // What was asked for last is there by now, mostly.
+        ...(k === length - 1 && right.unpack ? [right.unpack] : []),
         '{',
-        ...left.map((i) =>
+        ...down.map((i) =>
           matrices.left(`a${i}`, tileA, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
         ),
-        ...right.flatMap((j) => {
+        ...across.flatMap((j) => {
           const load = alongDepth
             ? matrices.right(
                 `b${j}`,
@@ -90,7 +80,7 @@ export function matrixKernel(
                 'by column',
               )
             : matrices.right(`b${j}`, tileB, `sn * ${tileDepth / 16}u + ${k}u`, j * 2, pitchB, 'by depth');
-          return [load, ...left.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
+          return [load, ...down.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
         }),
         '}',
       ].join('\n      '),
@@ -99,7 +89,7 @@ export function matrixKernel(
 
   // Results leave through the memory of the operands as floats, as many matrices at a time as it holds. Of each a lane
   // takes half a row.
-  const matrixNames = left.flatMap((i) => right.map((j) => ({ i, j })));
+  const matrixNames = down.flatMap((i) => across.map((j) => ({ i, j })));
   const rounds = range(Math.ceil(matrixNames.length / places.length)).map((round) =>
     matrixNames.slice(round * places.length, (round + 1) * places.length),
   );
@@ -159,21 +149,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   var va${i} = APiece8();`,
     )
     .join('\n  ')}
-  ${slotsB
-    .map(
-      (
-        _,
-        i,
-      ) => `let ob${i} = ${alongDepth ? spread(`((${i * threads}u + lane) / ${innerB}u)`, depthGroups) : `(${i * threads}u + lane) / ${innerB}u`};
-  let ib${i} = (${i * threads}u + lane) % ${innerB}u;
-  let nb${i} = ${alongDepth ? `min(n0 + ob${i}, params.b_columns - 1u)` : `min(n0 + ib${i} * 8u, (params.b_columns - 1u) / 8u * 8u)`};
-  var vb${i} = BPiece8();`,
-    )
-    .join('\n  ')}
-  ${left.map((i) => right.map((j) => matrices.accumulator(`c${i}_${j}`)).join(' ')).join('\n  ')}
+  ${right.start}
+  ${down.map((i) => across.map((j) => matrices.accumulator(`c${i}_${j}`)).join(' ')).join('\n  ')}
   let start = slice * params.slice_depth;
   let end = min(params.depth, start + params.slice_depth);
   ${fetch('start')}
+  ${right.unpack}
   for (var k0 = start; k0 < end; k0 += ${tileDepth}u) {
     workgroupBarrier();
     ${put}
@@ -188,10 +169,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${b.integers && early ? '_early' : ''}${partial ? '_partial' : ''}`,
     directives: matrices.directives,
-    raw: [...(a.raw ?? []), ...(bCode.raw ?? [])],
-    inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
+    raw: [...(a.raw ?? []), ...(right.code.raw ?? [])],
+    inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {
       rows: u32(problem.rows),
@@ -204,7 +185,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       workgroups: u32(workgroups),
       ...outputParams(problem, partial),
       ...a.params,
-      ...bCode.params,
+      ...right.code.params,
       ...gate.params,
       ...epilogue?.params,
     },
@@ -213,7 +194,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
         ? 'fn pack_halves(v: vec4f) -> vec2<u32> { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }'
         : 'fn pack_halves(v: vec4f) -> vec2<u32> { return bitcast<vec2<u32>>(vec4<f16>(v)); }',
       a.functions,
-      bCode.functions,
+      right.code.functions,
       gate.functions,
       epilogue?.functions ?? '',
     ].join('\n'),
@@ -221,19 +202,4 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     workgroups,
     work: { flops: gemmFlops(problem) },
   };
-}
-
-/**
- * Which row of a tile a thread copies. With four groups to a row, eight neighbouring threads (one bank cycle of 16-byte
- * stores) take rows r and r + 4, whose padded pitches fall on different banks.
- */
-function spread(row: string, groups: number): string {
-  return groups === 4 ? `((${row} & ~7u) | ((${row} & 7u) >> 1u) | ((${row} & 1u) << 2u))` : row;
-}
-
-/** Copies of 16 bytes by each thread; the last may be for some threads only. */
-function slots(total: number, threads: number): { guard: string }[] {
-  return range(Math.ceil(total / threads)).map((i) => ({
-    guard: (i + 1) * threads > total ? `if (${i * threads}u + lane < ${total}u) ` : '',
-  }));
 }

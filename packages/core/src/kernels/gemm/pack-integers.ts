@@ -17,8 +17,8 @@ import {
 
 const WORKGROUP = 64;
 
-/** Depth of a chunk: what one column has in it is read together. */
-export const CHUNK = 32;
+/** Depth is padded to a multiple of this. */
+const DEPTH_STEP = 32;
 
 /** Columns are padded to whole groups of eight, as every back end wants them. */
 const COLUMN_STEP = 8;
@@ -26,22 +26,40 @@ const COLUMN_STEP = 8;
 /** Sizes of a packed weight, the same for every back end: plans for other shapes share it. */
 export interface PackedSizes {
   columns: number;
+  /** Of `chunkDepth`. */
   chunks: number;
-  /** Words that a column has in a chunk. */
-  words: number;
 }
+
+/** Depth of a chunk: what one column has in it are 16 bytes, which are read together. */
+export function chunkDepth(bits: 4 | 8): number {
+  return 128 / bits;
+}
+
+/** Words of a chunk. */
+export const CHUNK_WORDS = 4;
 
 export function packedSizes(problem: GemmProblem, bits: 4 | 8): PackedSizes {
   return {
     columns: roundUp(multipliedColumns(problem), COLUMN_STEP),
-    chunks: Math.ceil(problem.depth / CHUNK),
-    words: (CHUNK * bits) / 32,
+    chunks: roundUp(problem.depth, DEPTH_STEP) / chunkDepth(bits),
   };
 }
 
 /** Runs of depth that share a scale. */
 export function runsOf(depth: number, run: number): number {
   return run === Infinity ? 1 : Math.ceil(depth / run);
+}
+
+/** Bits of the integers that `packIntegers` makes of a weight; `undefined` where it makes none. */
+export function storedBits(lowering: Lowering, b: WeightSource): 4 | 8 | undefined {
+  const from = lowering.quantized(b.view);
+  if (!from || !sharesScales(runAlongDepth(b, from))) return undefined;
+  return storageBits[from.x.storage] === 4 ? 4 : 8;
+}
+
+/** Whether eight neighbours along depth, which kernels read together, always share a scale. */
+function sharesScales(run: number): boolean {
+  return run === Infinity || run % 8 === 0;
 }
 
 /**
@@ -56,14 +74,14 @@ export function packIntegers(
   const from = lowering.quantized(b.view);
   if (!from) return undefined;
   const run = runAlongDepth(b, from);
-  if (run !== Infinity && run % 8 !== 0) {
+  if (!sharesScales(run)) {
     lowering.inflates(b.view, 'its scales change along the sums of a product');
     return undefined;
   }
   const bits = storageBits[from.x.storage] === 4 ? 4 : 8;
-  const { columns, chunks, words } = packedSizes(problem, bits);
+  const { columns, chunks } = packedSizes(problem, bits);
   const bias = from.x.storage === 'i4' ? 8 : from.x.storage === 'i8' ? 128 : 0;
-  const q = lowering.scratch('integers', [b.groups, chunks, columns, words], 'u32');
+  const q = lowering.scratch('integers', [b.groups, chunks, columns, CHUNK_WORDS], 'u32');
   const constants = { WORKGROUP, GATED: problem.gate !== undefined, BIAS: `${bias}` };
   const elements = b.groups * chunks * columns;
   lowering.dispatch({
@@ -72,7 +90,7 @@ export function packIntegers(
     functions: [address, coordinates('integer_at', from, from.x)].join('\n'),
     inputs: { W: from.x },
     outputs: { Y: q },
-    constants: { ...constants, WORDS: words },
+    constants: { ...constants, BITS: bits },
     params: {
       elements: u32(elements),
       columns: u32(columns),
@@ -128,13 +146,13 @@ export function packed(
   view: TensorView,
   integers: NonNullable<PreparedB['integers']>,
 ): PreparedB {
-  const { columns, chunks, words } = packedSizes(problem, integers.bits);
+  const { columns, chunks } = packedSizes(problem, integers.bits);
   return {
     view,
     layout: 'nk',
     stride: 0,
     // In words of `view`.
-    batchStrides: b.groups > 1 ? [chunks * columns * words] : [],
+    batchStrides: b.groups > 1 ? [chunks * columns * CHUNK_WORDS] : [],
     columns,
     integers,
   };
@@ -171,7 +189,7 @@ function runAlongDepth({ view, depthAxes }: WeightSource, from: Quantized): numb
   return Infinity;
 }
 
-function greatestCommonDivisor(a: number, b: number): number {
+export function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 

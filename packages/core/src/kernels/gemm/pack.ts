@@ -3,7 +3,7 @@ import type { Storage, TensorView } from '../../plan/plan.ts';
 import { storageBits, u32 } from '../shader.ts';
 import source from './pack.wgsl';
 import { address, addressParams, partsOf } from './pack-address.ts';
-import { packIntegers } from './pack-integers.ts';
+import { packIntegers, storedBits } from './pack-integers.ts';
 import { quantizedBits, quantizeWeight } from './quantize-weight.ts';
 import {
   multipliedColumns,
@@ -49,6 +49,11 @@ export function prepareB(lowering: Lowering, problem: GemmProblem, want: PackLay
 export function packedStorage(lowering: Lowering, view: TensorView): Storage {
   if (lowering.weights !== 'as-stored') return 'f16';
   return view.storage === 'f16' || lowering.precision !== 'f32' ? 'f16' : 'f32';
+}
+
+/** Bits of the integers that a weight is multiplied as; `undefined` where it is packed as floats. */
+export function integerBits(lowering: Lowering, problem: GemmProblem, b: WeightSource): 4 | 8 | undefined {
+  return storedBits(lowering, b) ?? quantizedBits(lowering, problem, b);
 }
 
 /** Bits that an element of the weight takes as it is packed. */

@@ -1,12 +1,12 @@
-// Rearranges the integers of a quantized weight into [group][chunk of 32 depths][column][word], once at load: what a
-// column has in a chunk lies together, and so do the columns of a tile. A word holds eight integers of 4 bits or four
-// of 8, unsigned, in the order in which two halves are made of it at once: 0 2 4 6 1 3 5 7 (from the lowest bits), and
-// 0 2 1 3. A thread writes what one column has in one chunk.
-// Prelude: pack_address.wgsl, W_load, Y_store4, integer_at, WORKGROUP, WORDS (4 or 8), BIAS (makes integers unsigned);
+// Rearranges the integers of a quantized weight into [group][chunk of depth][column][word], once at load: what a column
+// has in a chunk are the 16 bytes that a thread reads at once (32 depths of 4 bits, 16 of 8), and neighbouring columns
+// lie beside each other. A word holds eight integers of 4 bits or four of 8, unsigned, in the order in which two halves
+// are made of it at once: 0 2 4 6 1 3 5 7 (from the lowest bits), and 0 2 1 3. A thread writes what one column has in one
+// chunk.
+// Prelude: pack_address.wgsl, W_load, Y_store4, integer_at, WORKGROUP, BITS (4 or 8), BIAS (makes integers unsigned);
 // params elements, columns, chunks, source_depth, offset, group_stride, column_stride.
 
-const PER_WORD = 32u / WORDS;
-const BITS = 32u / PER_WORD;
+const PER_WORD = 32u / BITS;
 
 fn integer(first: u32, k: u32) -> u32 {
   if (k >= params.source_depth) { return 0u; }
@@ -30,12 +30,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let chunk = (i / params.columns) % params.chunks;
   let group = i / params.columns / params.chunks;
   let first = params.offset + group * params.group_stride + column * params.column_stride;
-  for (var w = 0u; w < WORDS; w += 4u) {
-    var words = vec4u();
-    if (column < params.source_columns) {
-      let k = chunk * 32u + w * PER_WORD;
-      words = vec4u(word(first, k), word(first, k + PER_WORD), word(first, k + 2u * PER_WORD), word(first, k + 3u * PER_WORD));
-    }
-    Y_store4(i * WORDS + w, words);
+  var words = vec4u();
+  if (column < params.source_columns) {
+    let k = chunk * 4u * PER_WORD;
+    words = vec4u(word(first, k), word(first, k + PER_WORD), word(first, k + 2u * PER_WORD), word(first, k + 3u * PER_WORD));
   }
+  Y_store4(4u * i, words);
 }

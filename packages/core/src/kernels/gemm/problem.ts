@@ -96,6 +96,8 @@ export interface WeightSource {
   groupStride: number;
   columnStride: number;
   depthAxes: readonly { size: number; stride: number }[];
+  /** Bits of the integers that kernels multiply by; none where it is packed as floats. */
+  bits?: 4 | 8;
 }
 
 /** Computed at run time: `kn` has contiguous rows (along columns), `nk` contiguous columns (along depth). */

@@ -3,7 +3,7 @@ import { blockSizes, leastDepth, leastElements } from '../../plan/weight-format.
 import blockSource from '../quantize/quantize_block.wgsl';
 import { scalarOf, u32 } from '../shader.ts';
 import { address, addressParams, partsOf } from './pack-address.ts';
-import { packed, packedSizes, runsOf } from './pack-integers.ts';
+import { CHUNK_WORDS, packed, packedSizes, runsOf } from './pack-integers.ts';
 import type { GemmProblem, PreparedB, WeightSource } from './problem.ts';
 import source from './quantize_weight.wgsl';
 
@@ -31,9 +31,9 @@ export function quantizeWeight(
   if (bits === undefined) return undefined;
   const weights = bits === 4 ? 'int4' : 'int8';
   const block = blockSizes[weights];
-  const { columns, chunks, words } = packedSizes(problem, bits);
+  const { columns, chunks } = packedSizes(problem, bits);
   const runs = runsOf(depth, block);
-  const q = lowering.scratch('integers', [b.groups, chunks, columns, words], 'u32');
+  const q = lowering.scratch('integers', [b.groups, chunks, columns, CHUNK_WORDS], 'u32');
   const scale = lowering.scratch('scales', [b.groups, runs, columns], 'f16');
   const threads = (b.groups * runs * columns) / 4;
   for (const part of partsOf(lowering, b)) {

@@ -4,6 +4,8 @@
 // params threads, columns, chunks, runs, source_depth, offset, group_stride, column_stride.
 
 const PER_WORD = 32u / BITS;
+// Depth of a chunk.
+const CHUNK = 4u * PER_WORD;
 
 fn weight(group: u32, k: u32, column: u32) -> f32 {
   if (k >= params.source_depth) { return 0.0; }
@@ -40,14 +42,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
     }
     let scale = block_scale(least, most);
     scales[c] = scale;
-    for (var chunk = k0 / 32u; chunk < min(params.chunks, (k0 + BLOCK) / 32u); chunk++) {
-      let at = ((group * params.chunks + chunk) * params.columns + n + c) * BITS;
-      for (var w = 0u; w < BITS; w += 4u) {
-        let k = chunk * 32u + w * PER_WORD;
-        Q_store4(at + w, vec4u(
-          word(group, k, column, scale), word(group, k + PER_WORD, column, scale),
-          word(group, k + 2u * PER_WORD, column, scale), word(group, k + 3u * PER_WORD, column, scale)));
-      }
+    for (var chunk = k0 / CHUNK; chunk < min(params.chunks, (k0 + BLOCK) / CHUNK); chunk++) {
+      let k = chunk * CHUNK;
+      Q_store4(((group * params.chunks + chunk) * params.columns + n + c) * 4u, vec4u(
+        word(group, k, column, scale), word(group, k + PER_WORD, column, scale),
+        word(group, k + 2u * PER_WORD, column, scale), word(group, k + 3u * PER_WORD, column, scale)));
     }
   }
   S_store4(4u * i, scales);

@@ -28,7 +28,7 @@ export function aSource(problem: GemmProblem, tileDepth: number, native: boolean
 
 export function bSource(problem: GemmProblem, b: PreparedB, tileDepth: number, native: boolean): BSourceCode {
   return b.integers
-    ? integerSource(problem, b, b.integers, tileDepth, 4, false)
+    ? integerSource(problem, b, b.integers, tileDepth)
     : bSourceOf(problem, b, tileDepth, 4, native);
 }
 
@@ -50,7 +50,6 @@ fn a_unpack8(row: ARow, piece: vec4<u32>) -> vec4<u32> { return piece; }`,
 
 /** @param native whether WGSL's `f16` may be used */
 export function bHalves(problem: GemmProblem, b: PreparedB, tileDepth: number, native: boolean): BSourceCode {
-  if (b.integers) return integerSource(problem, b, b.integers, tileDepth, 8, native);
   const strides = [b.view.offset, b.stride, ...b.batchStrides, b.layout === 'kn' ? b.columns : problem.depth];
   if (b.view.storage === 'f16' && strides.every((s) => s % 8 === 0)) {
     return bSourceOf(problem, b, tileDepth, 8, native);
