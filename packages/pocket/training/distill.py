@@ -17,6 +17,7 @@ import torch
 from pocket.feed import ComposedPictures, Feed, LatentFeed, Ring
 from pocket.flow import WINDOWS, Denoiser, guided_velocity, mix, pseudo_huber, window_start
 from pocket.models.vae import load_vae
+from pocket.rehearsal import size
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save, wait_for
 from pocket.sheets import preview
 
@@ -82,10 +83,10 @@ def main():
     parser.add_argument("--student", help="student weights to go on from; the teacher's by default")
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=size(128, 2))
     parser.add_argument("--steps-per-pairs", type=int, default=3, help="training steps for each batch of new pairs")
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--ring", type=int, default=24000, help="pairs kept: the oldest were made with an older student")
+    parser.add_argument("--ring", type=int, default=size(24000, 16), help="pairs kept: the oldest were made with an older student")
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--quantised-share", type=float, default=0.4, help="share of the time, at the end, with quantised weights")

@@ -14,11 +14,12 @@ import torch
 from pocket.compose.composer import Composer
 from pocket.compose.pack import Pack
 from pocket.generate import Generator
+from pocket.rehearsal import size
 from pocket.runtime import wait_for
 from pocket.scoring import family_scores, item_from_labels, judge_pictures, load_judge, namesakes
 from pocket.sheets import write_sheets
 
-TEACHER_STEPS = 25
+TEACHER_STEPS = size(25, 2)
 SEEDS_PER_PROMPT = 2
 VARIANTS = {
     "teacher": {"weights": "teacher.pt", "steps": TEACHER_STEPS, "quantised": False},
@@ -87,8 +88,8 @@ def main():
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--out", default="runs")
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--every", type=int, default=1, help="use one prompt in this many")
-    parser.add_argument("--pool", type=int, default=12000, help="training pictures to search for neighbours")
+    parser.add_argument("--every", type=int, default=size(1, 80), help="use one prompt in this many")
+    parser.add_argument("--pool", type=int, default=size(12000, 24), help="training pictures to search for neighbours")
     parser.add_argument("--workers", type=int, default=16)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

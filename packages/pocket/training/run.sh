@@ -2,17 +2,23 @@
 # Pocket's training on every GPU of this machine.
 # usage: run.sh autoencoder MINUTES | decoder MINUTES | teacher MINUTES | student MINUTES | judge MINUTES | evaluate
 #        run.sh all AUTOENCODER_MINUTES TEACHER_MINUTES STUDENT_MINUTES
+#        run.sh resume TEACHER_MINUTES     a teacher from the shipped weights, whose autoencoder stays
+#        run.sh finish STUDENT_MINUTES     student and judge, then the evaluation
 # Reads pack/ and ../model/tokenizer, writes runs/. To go on from other weights set VAE_RESUME, TEACHER_RESUME or
-# STUDENT_RESUME (files outside runs/); GUIDANCE, TEACHER_OPTIONS (of train_teacher.py) and GPUS (how many take part)
-# may be set, too.
+# STUDENT_RESUME (files outside runs/); GUIDANCE, TEACHER_OPTIONS (of train_teacher.py), STUDENT_OPTIONS (of distill.py) and GPUS
+# (how many take part) may be set, too. REHEARSAL=1 tries a command without a GPU: a few steps of each phase, three processes.
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p runs
 cpus=$(nproc --all)
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TRITON_CACHE_DIR="$PWD/runs/triton"
-all_gpus=$(nvidia-smi -L | wc -l)
+if [ -n "${REHEARSAL:-}" ]; then all_gpus=3 workers=1; else
+  all_gpus=$(nvidia-smi -L | wc -l)
+  workers=$(( (cpus - 2 * all_gpus - 2) / all_gpus ))
+fi
 gpus=${GPUS:-$all_gpus}
-workers=$(( (cpus - 2 * all_gpus - 2) / all_gpus ))
+# With more than two GPUs the last one is for the judge while the others train the autoencoder or the student.
+most=$(( all_gpus > 2 ? all_gpus - 1 : all_gpus ))
 data=(--pack pack --tokenizer ../model/tokenizer/tokenizer.json)
 guidance=${GUIDANCE:-3.5}
 
@@ -36,7 +42,7 @@ case $1 in
     everywhere train_teacher.py "${data[@]}" --vae runs/vae.pt --out runs/teacher.pt --minutes "$2" --workers "$workers" ${TEACHER_RESUME:+--resume "$TEACHER_RESUME"} ${TEACHER_OPTIONS:-}
     ;;
   student)
-    everywhere distill.py "${data[@]}" --vae runs/vae.pt --teacher runs/teacher.pt --out runs/student.pt --minutes "$2" --workers "$workers" --guidance "$guidance" ${STUDENT_RESUME:+--student "$STUDENT_RESUME"}
+    everywhere distill.py "${data[@]}" --vae runs/vae.pt --teacher runs/teacher.pt --out runs/student.pt --minutes "$2" --workers "$workers" --guidance "$guidance" ${STUDENT_RESUME:+--student "$STUDENT_RESUME"} ${STUDENT_OPTIONS:-}
     ;;
   evaluate)
     common=("${data[@]}" --runs runs --out runs --guidance "$guidance")
@@ -44,15 +50,27 @@ case $1 in
     on_gpu 1 evaluate.py score --variant student "${common[@]}" &
     on_gpu 2 evaluate.py score --variant shipped "${common[@]}" &
     on_gpu 3 evaluate.py real "${common[@]}" &
-    on_gpu 1 evaluate.py sheets "${common[@]}" --workers $(( cpus / 3 )) &
+    on_gpu 1 evaluate.py sheets "${common[@]}" --workers $(( (cpus + 2) / 3 )) &
     wait
     python3 evaluate.py table --runs runs
     ;;
-  all)
-    # Each phase starts a little before its turn, loads and waits for the weights of the one before.
-    # With more than two GPUs the last one trains the judge beside the autoencoder, and judge and decoder beside the student.
+  resume)
     rm -f runs/*.pt
-    most=$(( all_gpus > 2 ? all_gpus - 1 : all_gpus ))
+    python3 from_shipped.py --model ../model --out shipped
+    cp shipped/vae.pt runs/
+    TEACHER_RESUME=shipped/student.pt "$0" teacher "$2"
+    ;;
+  finish)
+    rm -f runs/student.pt runs/judge.pt
+    "$0" judge "$2" &
+    GPUS=$most "$0" student "$2" &
+    sleep "$(seconds "$2" -10)"
+    "$0" evaluate
+    wait
+    ;;
+  all)
+    # Each phase starts a little before its turn, loads and waits for the weights of the one before; the decoder trains on beside the student.
+    rm -f runs/*.pt
     GPUS=$most "$0" autoencoder "$2" &
     if (( most < all_gpus )); then
       "$0" judge "$2" --out runs/judge-first.pt --decay-share 0.1 &

@@ -15,6 +15,7 @@ from pocket.compose.labels import COLUMNS
 from pocket.compose.scenes import SIZE
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.judge import Judge, judge_loss
+from pocket.rehearsal import size
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, save
 
 
@@ -24,9 +25,9 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=size(256, 2))
     parser.add_argument("--workers", type=int, default=20)
-    parser.add_argument("--ring", type=int, default=120000)
+    parser.add_argument("--ring", type=int, default=size(120000, 64))
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay-share", type=float, default=0.6, help="share of the time, at the end, in which the rate falls")
     parser.add_argument("--seed", type=int, default=701)

@@ -10,6 +10,7 @@ import torch
 from pocket.feed import ComposedPictures, Feed, LatentFeed
 from pocket.flow import Denoiser, mix, training_times
 from pocket.models.vae import load_vae
+from pocket.rehearsal import size
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save, wait_for
 from pocket.sheets import preview
 
@@ -24,9 +25,9 @@ def main():
     parser.add_argument("--vae", required=True, help="waited for if it is not there yet")
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=size(128, 2))
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--ring", type=int, default=400000)
+    parser.add_argument("--ring", type=int, default=size(400000, 64))
     parser.add_argument("--uses", type=float, default=8, help="training steps that each picture takes part in, at least")
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--ema", type=float, default=0.999, help="decay of the average of weights, a step")

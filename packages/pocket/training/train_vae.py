@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from pocket.feed import ComposedPictures, Feed, Ring, to_model_range
 from pocket.models.vae import VAE_CONFIG, AutoencoderKL
 from pocket.quantise import rounded_state
+from pocket.rehearsal import size
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save
 
 KL_WEIGHT = 2e-3
@@ -68,7 +69,7 @@ def measure_latents(vae, ring, devices, batches=16):
     """Shift and scale that bring the latents to zero mean and unit variance."""
     moments = torch.zeros(2, device=devices.device, dtype=torch.float64)
     for _ in range(batches):
-        mean = vae.moments(to_model_range(ring.sample(32)[0]).to(devices.dtype))[0].double()
+        mean = vae.moments(to_model_range(ring.sample(size(32, 2))[0]).to(devices.dtype))[0].double()
         moments += torch.stack([mean.mean(), mean.square().mean()]) / batches
     mean, square = devices.average(moments).tolist()
     return mean, (square - mean * mean) ** -0.5
@@ -98,9 +99,9 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=size(32, 2))
     parser.add_argument("--workers", type=int, default=13)
-    parser.add_argument("--ring", type=int, default=60000)
+    parser.add_argument("--ring", type=int, default=size(60000, 64))
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", help="weights to start from")
@@ -151,7 +152,7 @@ def main():
     if devices.rank == 0:
         state = {**saved["weights"], **optimiser.average_state()} if options.decoder_only else optimiser.average_state()
         save({"config": config, "weights": state}, options.out)
-        more = [held_out] + [feed.next()[0] for _ in range(7)]
+        more = [held_out] + [feed.next()[0] for _ in range(size(7, 11))]
         for line in reconstruction_report(state, config, torch.cat(more), options.out.replace(".pt", ".jpg")):
             devices.log(line)
     devices.close()

@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from .compose.composer import Composer, compose_arrays
 from .compose.pack import Pack
 from .tokenizer import Tokenizer
+from .rehearsal import size
 
-WORKER_BATCH = 32
+WORKER_BATCH = size(32, 2)
 
 
 class ComposedPictures(IterableDataset):

@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from .fused import adamw
 from .quantise import INT4, INT8, FlatRounding, weight_kind
+from .rehearsal import REHEARSAL, STEPS
 
 START = time.time()
 
@@ -103,7 +104,9 @@ class Schedule:
 
     def advance(self):
         """Counts a step; false once the time is up."""
-        if self.step % self.every == 0:
+        if REHEARSAL:
+            self.fraction = min(1.0, self.step / STEPS)
+        elif self.step % self.every == 0:
             self.fraction = self.devices.same_everywhere(min(1.0, (time.time() - self.begin) / self.seconds))
         self.step += 1
         return self.fraction < 1.0

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from .feed import ComposedPictures, Feed, to_model_range
 from .flow import fixed_noise, sample
+from .rehearsal import size
 from .runtime import wait_for
 from .scoring import load_judge
 
@@ -25,7 +26,7 @@ SHOWCASE = [
 
 
 @torch.no_grad()
-def preview(model, vae, tokenizer, path, steps, guidance=1.0, count=32):
+def preview(model, vae, tokenizer, path, steps, guidance=1.0, count=size(32, 2)):
     """A small sheet of a model in training, eight pictures a row at half size, in SHOWCASE's order."""
     device = vae.quant_conv.weight.device
     ids = torch.tensor(tokenizer.encode_all(SHOWCASE[:count]), device=device).long()
