@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pocket import fused
-from pocket.flow import Denoiser, guided_velocity, training_times
+from pocket.flow import Denoiser, style_guided_velocity, training_times
 from pocket.judge import Judge
 from pocket.models.vae import AutoencoderKL
 from pocket.runtime import Devices, Optimiser
@@ -89,8 +89,8 @@ def denoiser(devices):
         optimiser.quantised = True
         rate(devices, "optimiser, quantised", batch, lambda: optimiser.step(1e-4), 0.5)
     with torch.no_grad():
-        empty = ids_of(1)[0]
-        guided = devices.record(lambda: guided_velocity(model, x, torch.ones(batch, device=devices.device), ids, empty, 3.0))
+        empty, unstyled = ids_of(1)[0], ids_of(batch)
+        guided = devices.record(lambda: style_guided_velocity(model, x, torch.ones(batch, device=devices.device), ids, unstyled, empty, 3.0, 2.0))
         rate(devices, "guided teacher", batch, guided)
     if "profile" in sys.argv:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:

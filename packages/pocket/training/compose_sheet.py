@@ -17,7 +17,7 @@ def sheet(composer, out, count, family, columns=8, cell=176):
     page = Image.new("RGB", (columns * cell, rows * (cell + 26)), "white")
     draw = ImageDraw.Draw(page)
     for i in range(count):
-        image, caption, _ = composer.sample(family)
+        image, caption, *_ = composer.sample(family)
         x, y = i % columns * cell, i // columns * (cell + 26)
         page.paste(image.resize((cell - 6, cell - 6), Image.LANCZOS), (x, y))
         for line in range(2):

@@ -15,7 +15,7 @@ import random
 import torch
 
 from pocket.feed import ComposedPictures, Feed, LatentFeed, Ring
-from pocket.flow import WINDOWS, Denoiser, guided_velocity, mix, pseudo_huber, window_start
+from pocket.flow import WINDOWS, Denoiser, mix, pseudo_huber, style_guided_velocity, window_start
 from pocket.models.vae import load_vae
 from pocket.rehearsal import size
 from pocket.runtime import Devices, Optimiser, Schedule, load, load_weights, process_rank, save, wait_for
@@ -29,11 +29,11 @@ AT_WINDOW_START = 0.8  # share of samples trained exactly where four-step sampli
 class PairMaker:
     """Makes (start, end, window, ids) from latents with the teacher, and from noise with teacher and student."""
 
-    def __init__(self, teacher, student, empty, guidance, devices, batch, latent_shape):
+    def __init__(self, teacher, student, empty, guidance, style_guidance, devices, batch, latent_shape):
         self.devices = devices
         self.x = torch.zeros((batch, *latent_shape), device=devices.device)
         self.t = torch.ones(batch, device=devices.device)
-        self.ids = torch.zeros((batch, len(empty)), dtype=torch.long, device=devices.device)
+        self.ids, self.unstyled = torch.zeros((2, batch, len(empty)), dtype=torch.long, device=devices.device)
 
         @torch.no_grad()
         def advance(velocity, duration):
@@ -41,16 +41,17 @@ class PairMaker:
             self.t.sub_(duration)
 
         by_student = lambda: student(self.x, self.t, self.ids)
-        by_teacher = lambda: guided_velocity(teacher, self.x, self.t, self.ids, empty, guidance)
+        by_teacher = lambda: style_guided_velocity(teacher, self.x, self.t, self.ids, self.unstyled, empty, guidance, style_guidance)
         self.student_step = devices.record(lambda: advance(by_student, 1 / WINDOWS))
         self.teacher_step = devices.record(lambda: advance(by_teacher, 1 / WINDOWS / TEACHER_STEPS))
 
     @torch.no_grad()
-    def make(self, pictures, ids, window, own):
+    def make(self, pictures, ids, unstyled, window, own):
         """`own` starts where the student arrives from noise; otherwise the start is a noised picture."""
         begin = window_start(window)
         noise = torch.randn_like(pictures)
         self.ids.copy_(ids)
+        self.unstyled.copy_(unstyled)
         self.x.copy_(noise if own else mix(pictures, noise, torch.full((len(pictures),), begin, device=noise.device)))
         if own:
             self.t.fill_(1.0)
@@ -89,6 +90,7 @@ def main():
     parser.add_argument("--ring", type=int, default=size(24000, 16), help="pairs kept: the oldest were made with an older student")
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--style-guidance", type=float, default=2.0, help="what is added for the words of a style, in units of their effect")
     parser.add_argument("--quantised-share", type=float, default=0.4, help="share of the time, at the end, with quantised weights")
     parser.add_argument("--seed", type=int, default=301)
     options = parser.parse_args()
@@ -105,8 +107,8 @@ def main():
     optimiser = Optimiser(student, devices)
     latents = LatentFeed(vae, devices, 8 * options.ring, vae.config["sample_size"], len(empty))
     latent = latents.ring.parts[0][0]
-    maker = PairMaker(teacher, student, empty, options.guidance, devices, options.batch, latent.shape)
-    ring = Ring(options.ring, [latent, latent, torch.zeros((), dtype=torch.int16), latents.ring.parts[1][0]], devices.device)
+    maker = PairMaker(teacher, student, empty, options.guidance, options.style_guidance, devices, options.batch, latent.shape)
+    ring = Ring(options.ring, [latent, latent, torch.zeros((), dtype=torch.int16), maker.ids[0].short()], devices.device)
 
     def forward_backward():
         x, t, ids, target = training_points(ring.sample(options.batch), devices.device)

@@ -56,9 +56,9 @@ def score_real(options, device, per_family=150):
     items, pictures = [], []
     for family, source in REAL_FAMILIES.items():
         for _ in range(max(1, per_family // options.every)):
-            image, _, labels = composer.sample(source)
+            image, *_, labels = composer.sample(source)
             while (family == "style" and labels.style == "3d"):
-                image, _, labels = composer.sample(source)
+                image, *_, labels = composer.sample(source)
             items.append(item_from_labels(family, labels.row(), same))
             pictures.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(256, 256, 3))
     judge = load_judge(wait_for(os.path.join(options.runs, "judge.pt")), device)

@@ -50,7 +50,7 @@ def main():
     latents = LatentFeed(vae, devices, options.ring, vae.config["sample_size"], len(empty))
 
     def forward_backward():
-        pictures, ids = latents.sample(options.batch)
+        pictures, ids, _ = latents.sample(options.batch)
         ids = torch.where((torch.rand(options.batch, device=devices.device) < CAPTION_DROPOUT)[:, None], empty, ids)
         noise, t = torch.randn_like(pictures), training_times(options.batch, devices.device)
         velocity = model(mix(pictures, noise, t), t, ids)

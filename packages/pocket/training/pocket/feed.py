@@ -3,19 +3,23 @@
 import queue
 import threading
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .compose.composer import Composer, compose_arrays
 from .compose.pack import Pack
-from .tokenizer import Tokenizer
 from .rehearsal import size
+from .tokenizer import Tokenizer
 
 WORKER_BATCH = size(32, 2)
 
 
 class ComposedPictures(IterableDataset):
-    """Endless batches: uint8 pictures [n, 256, 256, 3], int16 tokens [n, 32], int16 label rows."""
+    """Endless batches: uint8 pictures [n, 256, 256, 3], int16 tokens [n, 2, 32], int16 label rows.
+
+    The tokens are those of the caption and of the caption without its style's words.
+    """
 
     def __init__(self, pack_folder, tokenizer_path, seed, train=True):
         self.pack, self.tokenizer, self.seed, self.train = Pack(pack_folder), Tokenizer(tokenizer_path), seed, train
@@ -24,8 +28,9 @@ class ComposedPictures(IterableDataset):
         worker = get_worker_info()
         composer = Composer(self.pack, self.seed * 1000 + (worker.id if worker else 0), self.train)
         while True:
-            pictures, captions, labels = compose_arrays(composer, WORKER_BATCH)
-            yield torch.from_numpy(pictures), torch.from_numpy(self.tokenizer.encode_all(captions)), torch.from_numpy(labels)
+            pictures, captions, unstyled, labels = compose_arrays(composer, WORKER_BATCH)
+            tokens = np.stack([self.tokenizer.encode_all(texts) for texts in (captions, unstyled)], 1)
+            yield torch.from_numpy(pictures), torch.from_numpy(tokens), torch.from_numpy(labels)
 
 
 class Feed:
@@ -96,7 +101,7 @@ def to_model_range(pictures):
 
 
 class LatentFeed:
-    """Fresh pictures through the encoder into a ring of float16 latents with their tokens."""
+    """Fresh pictures through the encoder into a ring of float16 latents with the tokens of both captions."""
 
     GROUP = 4  # worker batches encoded at once
 
@@ -104,7 +109,7 @@ class LatentFeed:
         self.devices, self.vae, self.feed = devices, vae, None
         self.pictures = torch.zeros((self.GROUP * WORKER_BATCH, size, size, 3), dtype=torch.uint8, device=devices.device)
         latent = torch.zeros((vae.config["latent_channels"], size // 8, size // 8), dtype=torch.float16)
-        self.ring = Ring(capacity, [latent, torch.zeros(context_length, dtype=torch.int16)], devices.device)
+        self.ring = Ring(capacity, [latent, torch.zeros((2, context_length), dtype=torch.int16)], devices.device)
         self.encode = devices.record(self._encode)
 
     @torch.no_grad()
@@ -128,5 +133,6 @@ class LatentFeed:
             self._absorb_group()
 
     def sample(self, count):
+        """(latents, caption ids, ids of the captions without style words)."""
         latents, tokens = self.ring.sample(count)
-        return latents.float(), tokens.long()
+        return latents.float(), *tokens.long().unbind(1)

@@ -1,4 +1,4 @@
-"""The families of pictures: each method returns (RGB image, caption, Labels)."""
+"""The families of pictures: each method returns (RGB image, caption that does not name the style, Labels)."""
 
 import numpy as np
 from PIL import Image
@@ -12,8 +12,8 @@ from .relations import Relations
 from .scenes import FLOATING, SCENE_PHRASES, SIZE, Backdrop
 
 FAMILY_SHARES = {
-    "plain": 0.17, "ground": 0.06, "color": 0.11, "scene": 0.12, "pair": 0.25, "material": 0.04, "count": 0.05, "wear": 0.07,
-    "ride": 0.04, "hold": 0.04, "filter": 0.04, "size": 0.01,
+    "plain": 0.17, "ground": 0.06, "color": 0.11, "scene": 0.11, "pair": 0.20, "styles": 0.03, "material": 0.05, "count": 0.07,
+    "wear": 0.07, "ride": 0.04, "hold": 0.04, "filter": 0.04, "size": 0.01,
 }
 # (x, y, size) of each copy, by how many there are
 COUNT_LAYOUTS = {
@@ -27,15 +27,18 @@ COUNT_LAYOUTS = {
 
 class Composer(Relations, Drawing):
     def sample(self, family=None):
-        """One picture: (256x256 RGB image, caption, Labels)."""
+        """One picture: (256x256 RGB image, caption, the caption without the words of a style but 3d, Labels)."""
         family = family or self.rng.choices(list(FAMILY_SHARES), list(FAMILY_SHARES.values()))[0]
-        image, caption, labels = getattr(self, family)()
+        image, unstyled, labels = getattr(self, family)()
+        caption = add_style(unstyled, labels.style, self.rng) if labels.style else unstyled
+        if labels.style == "3d":
+            unstyled = caption  # the style of captions that name none: there is nothing to leave out
         form = self.rng.random()
         if form < 0.08:
-            caption = strip_article(caption)
+            caption, unstyled = strip_article(caption), strip_article(unstyled)
         elif form < 0.11:
             caption = caption[0].upper() + caption[1:] + "."
-        return image, caption, labels
+        return image, caption, unstyled, labels
 
     def plain(self):
         rng, pack = self.rng, self.pack
@@ -55,14 +58,14 @@ class Composer(Relations, Drawing):
             caption = rng.choice(["an emoji of ", "a picture of "]) + caption
         elif form < 0.20:
             caption += " on a white background"
-        return canvas, add_style(caption, style, rng), Labels([concept], style)
+        return canvas, caption, Labels([concept], style)
 
     def ground(self):
         rng = self.rng
         concept, style = self.pick()
         canvas, words = self.plain_ground()
         paste(canvas, fit(self.image(concept, style), rng.randint(150, 220)), SIZE / 2 + rng.randint(-8, 8), SIZE / 2 + rng.randint(-8, 8))
-        return canvas, add_style(self.noun(concept) + words, style, rng), Labels([concept], style)
+        return canvas, self.noun(concept) + words, Labels([concept], style)
 
     def color(self):
         while True:
@@ -72,7 +75,7 @@ class Composer(Relations, Drawing):
                 break
         canvas, tail, _ = self.maybe_ground(0.3)
         paste(canvas, fit(image, self.rng.randint(180, 230)), SIZE / 2, SIZE / 2)
-        return canvas, add_style(noun + tail, style, self.rng), Labels([concept], style, colour)
+        return canvas, noun + tail, Labels([concept], style, colour)
 
     def material(self):
         rng = self.rng
@@ -111,7 +114,7 @@ class Composer(Relations, Drawing):
         paste(backdrop.image, image, SIZE / 2 + rng.randint(-34, 34), y, shadow=not floating)
         backdrop.draw_falling(backdrop.image)
         caption = f"{noun} {rng.choice(SCENE_PHRASES[kind])}"
-        return backdrop.image, add_style(caption, style, rng), Labels([concept], style, colour, scene=kind)
+        return backdrop.image, caption, Labels([concept], style, colour, scene=kind)
 
     def count(self):
         rng = self.rng
@@ -127,7 +130,7 @@ class Composer(Relations, Drawing):
             paste(canvas, fit(image, size + rng.randint(-6, 4)), x + rng.randint(-3, 3), y + rng.randint(-3, 3))
         adjective = f"{colour} " if colour else ""
         caption = f"{COUNT_WORDS[number]} {adjective}{plural(rng.choice(names or [name]))}{tail}"
-        return canvas, add_style(caption, style, rng), Labels([concept], style, colour, count=number)
+        return canvas, caption, Labels([concept], style, colour, count=number)
 
     def filter(self):
         rng = self.rng
@@ -159,15 +162,16 @@ class Composer(Relations, Drawing):
             x, y = (62 if horizontal == "left" else 194), (62 if vertical == "top" else 194)
             caption = f"{self.noun(concept)} in the {vertical} {horizontal} corner"
         paste(canvas, fit(self.image(concept, style), pixels), x, y)
-        return canvas, add_style(caption + tail, style, rng), Labels([concept], style)
+        return canvas, caption + tail, Labels([concept], style)
 
 
 def compose_arrays(composer, count, family=None):
-    """`count` pictures as (uint8 array [n, 256, 256, 3], captions, int16 label rows)."""
-    pictures, captions, rows = np.empty((count, SIZE, SIZE, 3), np.uint8), [], []
+    """`count` pictures as (uint8 array [n, 256, 256, 3], captions, captions without style words, int16 label rows)."""
+    pictures, captions, unstyled, rows = np.empty((count, SIZE, SIZE, 3), np.uint8), [], [], []
     for i in range(count):
-        image, caption, labels = composer.sample(family)
+        image, caption, plain, labels = composer.sample(family)
         pictures[i] = np.asarray(image)
         captions.append(caption)
+        unstyled.append(plain)
         rows.append(labels.row())
-    return pictures, captions, np.array(rows, np.int16)
+    return pictures, captions, unstyled, np.array(rows, np.int16)

@@ -75,3 +75,11 @@ def add_style(caption, style, rng):
     if place < 0.6:
         return f"{word} style {strip_article(caption)}"
     return f"{caption} in {word} style" if place < 0.8 else f"{word} {strip_article(caption)}"
+
+
+def in_style(noun, style, rng):
+    """A noun phrase with its style's word, for captions that name several styles."""
+    word, bare = STYLE_WORDS[style][0], strip_article(noun)
+    if rng.random() < 0.4:
+        return f"{noun} in {word} style"
+    return f"{word} {bare}" if bare == noun else f"{a(word)} {word} {bare}"

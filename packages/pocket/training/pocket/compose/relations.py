@@ -1,10 +1,10 @@
-"""Families with two things in one picture: pairs, wearing, riding, holding."""
+"""Families with two things in one picture: pairs, one thing in two styles, wearing, riding, holding."""
 
 import numpy as np
 from PIL import Image
 
 from .drawing import fit, paste
-from .grammar import add_style
+from .grammar import in_style
 from .labels import Labels
 from .scenes import SIZE
 
@@ -73,7 +73,22 @@ class Relations:
         caption = rng.choice(words).format(noun_one, noun_other) + tail
         labels = Labels([one, other] if one_first else [other, one], style, colour_one if one_first else None, scene=scene,
                         axis="across" if across else "down")
-        return canvas, add_style(caption, style, rng), labels
+        return canvas, caption, labels
+
+    def styles(self):
+        """One thing twice, in two styles: captions that differ in nothing but the style's word."""
+        rng = self.rng
+        while True:
+            concept, _ = self.pick(self.pack.combinable)
+            allowed = [style for style in self.pack.by_concept[concept] if self.allowed(concept, style)]
+            if len(allowed) > 1:
+                break
+        two, noun, size = rng.sample(allowed, 2), self.noun(concept), rng.randint(100, 122)
+        canvas, tail, scene = self.maybe_ground(0.2)
+        for style, x in zip(two, (66, 190)):
+            paste(canvas, fit(self.image(concept, style), size), x + rng.randint(-5, 5), 128 + rng.randint(-5, 5))
+        words = rng.choice(BESIDE + LEFT_OF).format(*(in_style(noun, style, rng) for style in two))
+        return canvas, words + tail, Labels([concept, concept], scene=scene, axis="across")
 
     def wear(self):
         """A hat on a front-facing head, anchored by the head's alpha mask."""
@@ -101,8 +116,7 @@ class Relations:
         paste(canvas, image, SIZE / 2, y)
         brim = y - image.height / 2 + crown_row + overlap * hat_image.height
         paste(canvas, hat_image, SIZE / 2, max(hat_image.height / 2, brim - hat_image.height / 2))
-        caption = add_style(f"{noun} {words}{tail}", style, rng)
-        return canvas, caption, Labels([head, hat_index], style, colour, scene=scene)
+        return canvas, f"{noun} {words}{tail}", Labels([head, hat_index], style, colour, scene=scene)
 
     def ride(self):
         """An animal or a face above a vehicle, which hides its lower edge."""
@@ -121,8 +135,7 @@ class Relations:
         paste(canvas, rider_image, 128 + rng.randint(-8, 8), max(rider_image.height / 2 + 3, seat - rider_image.height / 2 + 6))
         paste(canvas, vehicle_image, 128, y)
         verb = rng.choice(["riding", "riding", "on", "riding on", "sitting on"])
-        caption = add_style(f"{rider_noun} {verb} {vehicle_noun}{tail}", style, rng)
-        return canvas, caption, Labels([rider, vehicle], style, scene=scene)
+        return canvas, f"{rider_noun} {verb} {vehicle_noun}{tail}", Labels([rider, vehicle], style, scene=scene)
 
     def hold(self):
         """A large animal or face with a small thing at its lower right."""
@@ -138,5 +151,4 @@ class Relations:
         paste(canvas, holder_image, 112, 242 - holder_image.height / 2)
         paste(canvas, fit(thing_image, rng.randint(78, 96)), 196 + rng.randint(-6, 6), 196 + rng.randint(-8, 8))
         verb = rng.choice(["holding", "holding", "with", "carrying"])
-        caption = add_style(f"{holder_noun} {verb} {thing_noun}{tail}", style, rng)
-        return canvas, caption, Labels([holder, thing], style, scene=scene)
+        return canvas, f"{holder_noun} {verb} {thing_noun}{tail}", Labels([holder, thing], style, scene=scene)
