@@ -3,6 +3,9 @@ import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { gateCode, gemmFlops, integerSuffix, outputParams, storeCode, type PartialSums } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
+import { integerPieces } from './integer-source.ts';
+import { chunkDepth } from './pack-integers.ts';
+import type { SourceCode } from './source-code.ts';
 import { aSource, bSource } from './sources.ts';
 
 /** Product with few rows (time embeddings, pooled vectors): bound by reading B, which every thread does for itself. */
@@ -25,16 +28,15 @@ export function gemvKernel(
 ): DispatchSpec {
   const rows = range(problem.rows);
   const threads = lanes * depthLanes;
-  const a = aSource(problem, 4, native);
-  const bCode = bSource(problem, b, 4, native);
+  const right = gemvB(problem, b, native);
+  const a = aSource(problem, right.step, native);
   const gate = gateCode(problem.gate);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));
   const workgroups = tilesN * batchSize(problem);
   const sum = (lane: string): string => `sum(${lane})`;
-  const alongDepth = b.layout === 'nk';
   const multiplied = (m: number): string =>
-    alongDepth
+    b.layout === 'nk'
       ? `c${m} + vec4f(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3))`
       : `fma(vec4f(a.x), b0, fma(vec4f(a.y), b1, fma(vec4f(a.z), b2, fma(vec4f(a.w), b3, c${m}))))`;
   const body = `
@@ -55,14 +57,20 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let n = n0 + x * 4u;
   ${rows.map((m) => `let r${m} = a_row(batch, ${m}u); var c${m} = vec4f();`).join('\n  ')}
   if (n < params.b_columns) {
-    for (var k = (lane / ${lanes}u) * 4u; k < params.depth; k += ${depthLanes * 4}u) {
+    ${right.start}
+    for (var k = (lane / ${lanes}u) * ${right.step}u; k < params.depth; k += ${depthLanes * right.step}u) {
       let step = a_step(k);
-      ${range(4)
+      ${right.fetch}
+      ${range(right.step / 4)
         .map(
-          (e) => `let b${e} = b_unpack4(b_fetch4(batch, ${alongDepth ? `k, n + ${e}u` : `k + ${e}u, n`}));`,
+          (g) => `{
+        ${range(4)
+          .map((e) => `let b${e} = ${right.group(g, e)};`)
+          .join(' ')}
+        ${rows.map((m) => `{ let a = a_load4(r${m}, step, ${4 * g}u); c${m} = ${multiplied(m)}; }`).join('\n        ')}
+      }`,
         )
-        .join(' ')}
-      ${rows.map((m) => `{ let a = a_load4(r${m}, step, 0u); c${m} = ${multiplied(m)}; }`).join('\n      ')}
+        .join('\n      ')}
     }
   }
   ${rows
@@ -79,7 +87,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
 }`;
   return {
     name: `${problem.name}_gemv_${problem.rows}x${lanes * 4}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}`,
-    inputs: { ...a.inputs, ...bCode.inputs, ...gate.inputs, ...epilogue?.inputs },
+    raw: right.code.raw ?? [],
+    inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
     outputs: { Y: partial?.view ?? problem.output.view },
     params: {
       rows: u32(problem.rows),
@@ -88,13 +97,53 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       workgroups: u32(workgroups),
       ...outputParams(problem, partial),
       ...a.params,
-      ...bCode.params,
+      ...right.code.params,
       ...gate.params,
       ...epilogue?.params,
     },
-    functions: [a.functions, bCode.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
+    functions: [a.functions, right.code.functions, gate.functions, epilogue?.functions ?? ''].join('\n'),
     body,
     workgroups,
     work: { flops: gemmFlops(problem) },
+  };
+}
+
+/** How a thread reads what its four columns have in one step of depth. */
+interface GemvB {
+  code: SourceCode;
+  /** Depths of a step. */
+  step: number;
+  /** Before the loop. */
+  start: string;
+  /** In a step, before its groups of four depths. */
+  fetch: string;
+  /** WGSL of vector `e` of a group: four columns at one depth or, along depth, one column at four. */
+  group(group: number, e: number): string;
+}
+
+function gemvB(problem: GemmProblem, b: PreparedB, native: boolean): GemvB {
+  if (!b.integers) {
+    const at = (e: number): string => (b.layout === 'nk' ? `k, n + ${e}u` : `k + ${e}u, n`);
+    return {
+      code: bSource(problem, b, 4, native),
+      step: 4,
+      start: '',
+      fetch: '',
+      group: (_, e) => `b_unpack4(b_fetch4(batch, ${at(e)}))`,
+    };
+  }
+  const step = chunkDepth(b.integers.bits);
+  const pieces = integerPieces(problem, b, b.integers, step, 4, false);
+  return {
+    code: pieces,
+    step,
+    start: range(4)
+      .map((e) => `let column${e} = b_column(batch, n + ${e}u, 0u);`)
+      .join(' '),
+    fetch: `let b_tile = b_step(k);
+      ${range(4)
+        .map((e) => `let piece${e} = b_fetch(column${e}, b_tile);`)
+        .join(' ')}`,
+    group: (group, e) => pieces.group(`column${e}`, `piece${e}`, group),
   };
 }

@@ -178,7 +178,10 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
   ] as const;
   const shapes: [string, GemmChoice][] =
     precision === 'f32'
-      ? [['fma', { kind: 'fma', tile: fmaTiles.small, slices: 2 }]]
+      ? [
+          ['fma', { kind: 'fma', tile: fmaTiles.small, slices: 2 }],
+          ['gemv', { kind: 'gemv', shape: { lanes: 8, depthLanes: 4 } }],
+        ]
       : [32, 64].flatMap((tileDepth) =>
           [false, true].map((early): [string, GemmChoice] => {
             // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
@@ -201,7 +204,8 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     ] as const;
   });
   test.each(ends)('%s', async (_, depth, quantization, choice) => {
-    const a = { shape: [34, depth], data: random(34 * depth, 1) };
+    const rows = choice.kind === 'gemv' ? 3 : 34;
+    const a = { shape: [rows, depth], data: random(rows * depth, 1) };
     const graph = new TestGraph();
     const w = quantizedWeight(graph, [depth, 70], quantization);
     const [first] = graph.node('Add', [graph.input('a', a), graph.constant([0], [])]);
