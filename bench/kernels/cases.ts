@@ -1,9 +1,21 @@
+/** Formats that weights are quantized to as they are loaded. */
+export type IntegerFormat = 'int8' | 'int4';
+
 /** A kernel's work, with the shapes that diffusion models have. */
 export type KernelCase =
-  | { kind: 'gemm'; name: string; rows: number; columns: number; depth: number; gated?: boolean }
+  | {
+      kind: 'gemm';
+      name: string;
+      rows: number;
+      columns: number;
+      depth: number;
+      gated?: boolean;
+      weights?: IntegerFormat;
+    }
   | {
       kind: 'conv';
       name: string;
+      weights?: IntegerFormat;
       batch?: number;
       height: number;
       width: number;
@@ -38,7 +50,7 @@ const gemm = (
   rows: number,
   columns: number,
   depth: number,
-  extra: { gated?: boolean } = {},
+  extra: { gated?: boolean; weights?: IntegerFormat } = {},
 ): KernelCase => ({ kind: 'gemm', name, rows, columns, depth, ...extra });
 
 const conv = (
@@ -46,7 +58,13 @@ const conv = (
   size: number,
   channels: number,
   outputs: number,
-  extra: { kernel?: number; stride?: number; upsample?: number; batch?: number } = {},
+  extra: {
+    kernel?: number;
+    stride?: number;
+    upsample?: number;
+    batch?: number;
+    weights?: IntegerFormat;
+  } = {},
 ): KernelCase => ({ kind: 'conv', name, height: size, width: size, channels, outputs, ...extra });
 
 const groupNorm = (name: string, size: number, channels: number): KernelCase => ({
@@ -72,6 +90,12 @@ export const correctnessCases: readonly KernelCase[] = [
   gemm('long odd gemm', 1000, 1000, 1000),
   gemm('odd gated', 300, 100, 96, { gated: true }),
   gemm('few rows', 5, 1000, 777),
+  gemm('odd gemm, int8', 77, 70, 100, { weights: 'int8' }),
+  gemm('long odd gemm, int4', 1000, 1000, 1000, { weights: 'int4' }),
+  gemm('odd gated, int4', 300, 100, 96, { gated: true, weights: 'int4' }),
+  gemm('few rows, int4', 5, 1000, 777, { weights: 'int4' }),
+  conv('odd conv, int8', 17, 36, 50, { weights: 'int8' }),
+  conv('strided conv, int4', 33, 64, 96, { stride: 2, weights: 'int4' }),
   conv('odd conv', 17, 36, 50),
   conv('strided conv', 33, 64, 96, { stride: 2 }),
   conv('upsampled conv', 16, 64, 64, { upsample: 2 }),
@@ -115,6 +139,16 @@ export const speedCases: readonly KernelCase[] = [
   conv('VAE conv 512 256x256', 256, 512, 512),
   conv('VAE conv 128 512x512', 512, 128, 128),
   conv('VAE conv out 512x512', 512, 128, 3),
+  ...(['int8', 'int4'] as const).flatMap((weights) => [
+    gemm(`SDXL FF in, gated, ${weights}`, 1024, 5120, 1280, { gated: true, weights }),
+    gemm(`SDXL FF out, ${weights}`, 1024, 1280, 5120, { weights }),
+    gemm(`SDXL projection, ${weights}`, 1024, 1280, 1280, { weights }),
+    gemm(`SD 1.5 projection, ${weights}`, 4096, 320, 320, { weights }),
+    gemm(`time embedding, ${weights}`, 1, 1280, 1280, { weights }),
+    conv(`conv 320 64x64, ${weights}`, 64, 320, 320, { weights }),
+    conv(`conv 640 32x32, ${weights}`, 32, 640, 640, { weights }),
+    conv(`conv 1280 16x16, ${weights}`, 16, 1280, 1280, { weights }),
+  ]),
   groupNorm('group norm 320 64x64', 64, 320),
   groupNorm('group norm 960 64x64', 64, 960),
   groupNorm('group norm 640 32x32', 32, 640),
@@ -133,6 +167,11 @@ export const speedCases: readonly KernelCase[] = [
   attention('VAE self 64x64', 1, 4096, 4096, 512),
   attention('VAE self 128x128', 1, 16384, 16384, 512),
 ];
+
+/** What a case's weights are quantized to; `undefined` where they stay floats. */
+export function weightsOf(item: KernelCase): IntegerFormat | undefined {
+  return 'weights' in item ? item.weights : undefined;
+}
 
 /** Arithmetic of a case, near enough to tell long from short. */
 export function flopsOf(item: KernelCase): number {

@@ -3,7 +3,7 @@ import type { Attribute } from '../../../packages/core/src/onnx/model.ts';
 import { lookup } from '../../../packages/core/src/ops/registry.ts';
 import { toFloat16Array } from '../../../packages/core/src/tensor/float16.ts';
 import { sizeOf, type Shape } from '../../../packages/core/src/tensor/shape.ts';
-import type { KernelCase } from '../cases.ts';
+import { weightsOf, type KernelCase } from '../cases.ts';
 
 /** Bytes that no GPU's caches hold. */
 const CACHES = 160e6;
@@ -18,7 +18,8 @@ export interface BenchGraph {
 
 /** A graph of `calls` equal operators beside each other; tensors lie as they do in a network (channels-last, heads split). */
 export function graphOf(item: KernelCase, dtype: FloatType, calls: number): BenchGraph {
-  const builder = new Builder(dtype);
+  const weights = weightsOf(item);
+  const builder = new Builder(dtype, weights === 'int4' ? 4 : weights === 'int8' ? 8 : 16);
   const call = build(item, builder);
   for (let i = 0; i < calls; i++) builder.graph.outputs.push(call(i));
   return builder;
@@ -78,10 +79,13 @@ class Builder implements BenchGraph {
   readonly graph: Graph = { inputs: [], outputs: [], nodes: [] };
   readonly contents = new Map<string, Float32Array | Uint16Array>();
   readonly #dtype: FloatType;
+  /** Bits of a weight on the GPU. */
+  readonly #bits: number;
   readonly #weights = new Map<string, Float32Array | Uint16Array>();
 
-  constructor(dtype: FloatType) {
+  constructor(dtype: FloatType, bits: number) {
     this.#dtype = dtype;
+    this.#bits = bits;
   }
 
   input(name: string, shape: Shape): Value {
@@ -95,7 +99,7 @@ class Builder implements BenchGraph {
    * @param call weights of so many calls are told apart that no cache holds them all, as in a network
    */
   weight(name: string, shape: Shape, scale: number, call = 0): Value {
-    const copy = call % Math.ceil(CACHES / (2 * sizeOf(shape)));
+    const copy = call % Math.ceil((8 * CACHES) / (this.#bits * sizeOf(shape)));
     const data = this.#weights.get(name) ?? this.#random(name, shape, scale);
     this.#weights.set(name, data);
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, 0, data.byteLength);

@@ -7,7 +7,7 @@ import { planGraph } from '../../../packages/core/src/plan/plan-graph.ts';
 import type { Dispatch, Plan } from '../../../packages/core/src/plan/plan.ts';
 import { sizeOf } from '../../../packages/core/src/tensor/shape.ts';
 import { fromFloat16Array } from '../../../packages/core/src/tensor/float16.ts';
-import { flopsOf, type KernelCase } from '../cases.ts';
+import { flopsOf, weightsOf, type KernelCase } from '../cases.ts';
 import { at } from '../../page/phase.ts';
 import type { KernelBenchOptions, KernelPage, KernelRow } from '../types.ts';
 import { graphOf } from './graph.ts';
@@ -177,7 +177,14 @@ async function prepare(
   change: (name: string, data: Float32Array | Uint16Array) => Float32Array | Uint16Array = (_, data) => data,
 ): Promise<Prepared> {
   const { graph, contents } = graphOf(item, stored === 'f32' ? 'float32' : 'float16', calls);
-  const plan = planGraph(graph, { capabilities: engine.capabilities, precision, tuning });
+  const plan = planGraph(graph, {
+    capabilities: engine.capabilities,
+    precision,
+    tuning,
+    weights: weightsOf(item),
+    // The first and last layers of a model stay as they are; here each is both.
+    quantizable: new Set(graph.nodes),
+  });
   const program = await Program.prepare(engine, plan, weights);
   const external = new Map<number, GPUBuffer>();
   const acquire = (buffer: number, label: string): GPUBuffer => {

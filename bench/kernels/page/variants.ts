@@ -11,7 +11,7 @@ import type { FmaTile } from '../../../packages/core/src/kernels/gemm/fma.ts';
 import { type GemmChoice } from '../../../packages/core/src/kernels/gemm/choose.ts';
 import type { MatrixTile } from '../../../packages/core/src/kernels/gemm/matrix-layout.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
-import type { KernelCase } from '../cases.ts';
+import { weightsOf, type KernelCase } from '../cases.ts';
 
 /** A way to run a case. */
 export interface Variant {
@@ -97,6 +97,8 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
     for (const [name, tile] of Object.entries({ ...matrixTiles, ...otherTiles })) {
       for (const slices of splits(tile, [1, 2, 3, 4, 6, 8, 12])) {
         choices.push([`${name}/${slices}`, { kind: 'matrix', tile, slices }]);
+        if (weightsOf(item))
+          choices.push([`${name}/${slices}/early`, { kind: 'matrix', tile, slices, early: true }]);
       }
     }
   } else {
@@ -118,7 +120,7 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
 }
 
 function isWinograd(item: ProductCase): boolean {
-  if (item.kind === 'gemm') return false;
+  if (item.kind === 'gemm' || item.weights) return false;
   const { kernel = 3, stride = 1, upsample = 1, channels } = item;
   return kernel === 3 && stride === 1 && upsample === 1 && channels % 4 === 0;
 }

@@ -44,7 +44,7 @@ export interface BuilderOptions {
   stableInputs?: ReadonlySet<string>;
   /** What to make of float weights; `as-stored` by default. */
   weights?: WeightFormat | undefined;
-  /** Layers that may be quantized where `weights` says so; the others are float16 then. */
+  /** Layers that may be quantized where `weights` says so, by default by rule; the others are float16 then. */
   quantizable?: ReadonlySet<Node>;
   /** Storage of inputs that lie on the GPU already in another form than their dtype's own. */
   inputStorage?: ReadonlyMap<string, Storage>;

@@ -30,7 +30,7 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
   const quantizes = options.weights === 'int8' || options.weights === 'int4';
   const builder = new PlanBuilder(graph, {
     ...options,
-    ...(quantizes && { quantizable: quantizableLayers(graph) }),
+    ...(quantizes && { quantizable: options.quantizable ?? quantizableLayers(graph) }),
   });
   const sections = sectionsOf(graph, options.islands ?? false);
   for (const section of sections) {
