@@ -3,7 +3,7 @@
 # usage: run.sh autoencoder MINUTES | decoder MINUTES | teacher MINUTES | student MINUTES | judge MINUTES | evaluate
 #        run.sh all AUTOENCODER_MINUTES TEACHER_MINUTES STUDENT_MINUTES
 #        run.sh resume TEACHER_MINUTES     a teacher from the shipped weights, whose autoencoder stays
-#        run.sh finish STUDENT_MINUTES     student and judge, then the evaluation
+#        run.sh finish STUDENT_MINUTES     student, with decoder and judge beside it, then the evaluation
 # Reads pack/ and ../model/tokenizer, writes runs/. To go on from other weights set VAE_RESUME, TEACHER_RESUME or
 # STUDENT_RESUME (files outside runs/); GUIDANCE, TEACHER_OPTIONS (of train_teacher.py), STUDENT_OPTIONS (of distill.py) and GPUS
 # (how many take part) may be set, too. REHEARSAL=1 tries a command without a GPU: a few steps of each phase, three processes.
@@ -27,6 +27,12 @@ on_gpu() { CUDA_VISIBLE_DEVICES=$(( $1 % all_gpus )) python3 "${@:2}"; }
 seconds() { python3 -c "print(max(0, 60 * $1 + $2))"; }
 # Waits until a file exists, then the given seconds.
 after() { until [ -e "$1" ]; do sleep 0.2; done; sleep "$2"; }
+# Waits for all background jobs; the first that fails ends them all, so that none waits for its weights.
+together() {
+  while true; do wait -n && continue; status=$? && break; done
+  (( status == 127 )) || exit "$status"
+}
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 case $1 in
   autoencoder)
@@ -51,7 +57,7 @@ case $1 in
     on_gpu 2 evaluate.py score --variant shipped "${common[@]}" &
     on_gpu 3 evaluate.py real "${common[@]}" &
     on_gpu 1 evaluate.py sheets "${common[@]}" --workers $(( (cpus + 2) / 3 )) &
-    wait
+    together
     python3 evaluate.py table --runs runs
     ;;
   resume)
@@ -63,10 +69,11 @@ case $1 in
   finish)
     rm -f runs/student.pt runs/judge.pt
     "$0" judge "$2" &
+    "$0" decoder "$(python3 -c "print(0.5 * $2)")" &
     GPUS=$most "$0" student "$2" &
     sleep "$(seconds "$2" -10)"
-    "$0" evaluate
-    wait
+    "$0" evaluate &
+    together
     ;;
   all)
     # Each phase starts a little before its turn, loads and waits for the weights of the one before; the decoder trains on beside the student.
@@ -83,7 +90,7 @@ case $1 in
     "$0" decoder "$(python3 -c "print(0.75 * $4)")" &
     "$0" judge "$4" --resume runs/judge-first.pt &
     sleep "$(seconds "$4" -40)"
-    "$0" evaluate
-    wait
+    "$0" evaluate &
+    together
     ;;
 esac

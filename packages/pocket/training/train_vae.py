@@ -121,8 +121,8 @@ def main():
         vae.quant_conv.requires_grad_(False)
     vae = devices.place(vae)
     optimiser, loss_of = Optimiser(vae, devices), VaeLoss(vae)
-    size = VAE_CONFIG["sample_size"]
-    ring = Ring(options.ring, [torch.zeros((size, size, 3), dtype=torch.uint8)], devices.device)
+    pixels = VAE_CONFIG["sample_size"]
+    ring = Ring(options.ring, [torch.zeros((pixels, pixels, 3), dtype=torch.uint8)], devices.device)
 
     def forward_backward():
         losses = loss_of(to_model_range(ring.sample(options.batch)[0]))
