@@ -17,6 +17,9 @@ FILTER_PHRASES = {
     "watercolor": ["watercolor painting of {}", "watercolor {n}", "{}, watercolor", "a painting of {}"],
 }
 FILTERS = list(FILTER_PHRASES)
+# Pixels that one latent stands for: pixel art has a cell for each. Finer cells decode with round corners, and where several sizes may
+# be meant the first step has to settle on one.
+LATENT_CELL = 8
 COLOURLESS = {"line art", "silhouette", "black and white", "pencil sketch"}
 
 
@@ -41,7 +44,7 @@ def _grey_image(values, low=0, high=255):
 
 
 def _pixel_art(canvas, flat, rng):
-    cells = rng.choice([24, 28, 32, 32, 40])
+    cells = canvas.width // LATENT_CELL
     base = flat
     if rng.random() < 0.3:
         base = Image.new("RGB", canvas.size, colour_rgb(rng.choice(list(COLOURS)), rng, 0.1))
