@@ -16,6 +16,8 @@ interface Rules {
   attention?: { from: number; to: number; choice: AttentionChoice }[];
   /** Copies every concatenation. */
   copiesPairs?: boolean;
+  /** Whether convolutions leave moments for the norms after them, whatever their size. */
+  producedMoments?: boolean;
 }
 
 interface GemmRule {
@@ -39,9 +41,10 @@ interface GemmRule {
 }
 
 export function tuningOf(json: string, capabilities: Capabilities): KernelTuning {
-  const { gemm = [], attention = [], copiesPairs = false } = JSON.parse(json) as Rules;
+  const { gemm = [], attention = [], copiesPairs = false, producedMoments } = JSON.parse(json) as Rules;
   return {
     copiesPairs,
+    ...(producedMoments !== undefined && { producedMoments }),
     gemm(problem, choice) {
       const rule = gemm.find((each) => fits(each, problem, choice));
       return rule ? replaced(rule, problem, choice, capabilities) : choice;

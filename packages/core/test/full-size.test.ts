@@ -252,6 +252,14 @@ describe.each(Object.entries(networks))('%s', (name, network) => {
   });
 });
 
+test('norms of large images take their statistics from the convolutions before them', async () => {
+  const { steps } = planOf(await optimised('sd-vae-decoder-fp16'), true);
+  const count = (name: RegExp): number =>
+    steps.filter((step) => step.kind === 'dispatch' && name.test(step.kernel.name)).length;
+  expect(steps.filter(({ phase }) => phase === 'run')).toHaveLength(90);
+  expect([/_moments$/, /^group_norm_merge$/, /^group_norm_statistics$/].map(count)).toEqual([8, 8, 11]);
+});
+
 describe('two dialects of the same model reach the same operators', () => {
   const counted = async (file: string): Promise<Record<string, number>> => {
     const counts = histogram(await optimised(file));

@@ -12,4 +12,6 @@ export interface KernelTuning {
   attention?(problem: AttentionProblem, rule: AttentionChoice): AttentionChoice;
   /** Copies what a kernel could read from two tensors, to see what that is worth. */
   copiesPairs?: boolean;
+  /** Whether products leave moments for the GroupNorms after them; by size otherwise. */
+  producedMoments?: boolean;
 }

@@ -3,6 +3,7 @@ import type { Node } from '../graph/graph.ts';
 import { convolution } from '../kernels/conv/convolution.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import { before } from '../kernels/gemm/epilogue.ts';
+import { wantsMoments } from '../kernels/group-norm/produced.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import { channelsLast } from '../plan/view.ts';
 import { isFloat } from '../tensor/dtype.ts';
@@ -42,13 +43,16 @@ function lower(
   direction: 'forward' | 'transposed',
 ): void {
   const output = node.outputs[0]!;
+  const view = lowering.allocate(output, { order: channelsLast(output.shape.length) });
+  const groups = lowering.normalGroups(output);
   convolution(lowering, {
     ...sizes,
     direction,
     input: lowering.view(operand(node, 0)),
     weight: lowering.view(operand(node, 1)),
-    output: lowering.allocate(output, { order: channelsLast(output.shape.length) }),
+    output: view,
     epilogue: epilogueOf(node, lowering),
+    normalized: groups !== undefined && wantsMoments(lowering, view, groups),
   });
 }
 

@@ -4,6 +4,7 @@ import { input as inputExpr } from '../graph/expr.ts';
 import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import { dequantize } from '../kernels/quantize/dequantize.ts';
+import type { ProducedMoments } from '../kernels/group-norm/produced.ts';
 import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { TensorRef } from '../onnx/model.ts';
@@ -12,6 +13,7 @@ import type { DataType } from '../tensor/dtype.ts';
 import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import { contentKey, identityOf } from './content-key.ts';
+import { normalGroupsOf } from './normal-groups.ts';
 import type { DispatchSpec, Lowering } from './lowering.ts';
 import type {
   BufferId,
@@ -30,7 +32,7 @@ import { LowBitWeights } from './low-bit-weights.ts';
 import type { Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
 import { splitRows } from './split-rows.ts';
-import { computedStorage, fileStorage, paddedBytes } from './storage.ts';
+import { computedStorage, fileStorage, movedBytes, paddedBytes } from './storage.ts';
 import type { WeightFormat } from './weight-format.ts';
 
 const phases: readonly Phase[] = ['load', 'request', 'run'];
@@ -76,6 +78,8 @@ export class PlanBuilder implements Lowering {
   readonly #parts = new Map<BufferId, readonly TensorView[]>();
   readonly #low = new LowBitWeights();
   readonly #joins = new Joins();
+  readonly #normalGroups: ReadonlyMap<Value, number>;
+  readonly #moments = new Map<BufferId, { of: TensorView; moments: ProducedMoments }>();
   #node: Node | undefined;
 
   constructor(graph: Graph, options: BuilderOptions) {
@@ -84,6 +88,7 @@ export class PlanBuilder implements Lowering {
     this.nativeF16 = hasNativeF16(options.capabilities, options.precision);
     this.tuning = noting(options.tuning ?? {}, this.tuned);
     this.#options = options;
+    this.#normalGroups = normalGroupsOf(graph);
     this.#exact = new Set(graph.outputs.filter((value) => value.dtype === 'float32'));
   }
 
@@ -200,6 +205,18 @@ export class PlanBuilder implements Lowering {
 
   pair(view: TensorView): Pair | undefined {
     return this.tuning.copiesPairs === true ? undefined : this.#joins.pair(view);
+  }
+
+  normalGroups(value: Value): number | undefined {
+    return this.#normalGroups.get(value);
+  }
+
+  produced(view: TensorView, moments: ProducedMoments): void {
+    this.#moments.set(view.buffer, { of: view, moments });
+  }
+
+  moments(view: TensorView): { of: TensorView; moments: ProducedMoments } | undefined {
+    return this.#moments.get(view.buffer);
   }
 
   /** @param readerOf label of a step that reads a buffer */
@@ -440,10 +457,6 @@ function latest(of: readonly Phase[]): Phase {
 
 function rowMajorView(buffer: BufferId, dtype: DataType, storage: Storage, shape: Shape): TensorView {
   return { buffer, dtype, storage, shape, strides: stridesOf(shape), offset: 0 };
-}
-
-function movedBytes(views: readonly TensorView[]): number {
-  return views.reduce((sum, view) => sum + (sizeOf(view.shape) * storageBits[view.storage]) / 8, 0);
 }
 
 /** 64-bit integers beyond 32 bits (INT64_MAX as "no limit") saturate. */

@@ -1,5 +1,6 @@
 import type { Value, Node } from '../graph/graph.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
+import type { ProducedMoments } from '../kernels/group-norm/produced.ts';
 import type { ShaderSpec } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { Shape } from '../tensor/shape.ts';
@@ -66,6 +67,12 @@ export interface Lowering {
   joined(value: Value, parts: readonly TensorView[], axis: number): void;
   /** The two tensors whose rows, one after the other, are the rows that `view` looks at. */
   pair(view: TensorView): Pair | undefined;
+  /** Groups in which GroupNorm nodes normalize `value`; undefined where none does. */
+  normalGroups(value: Value): number | undefined;
+  /** Says that these are moments of what `view` was made to hold. */
+  produced(view: TensorView, moments: ProducedMoments): void;
+  /** Moments of what is in the buffer of `view`, and the view that holds all of that. */
+  moments(view: TensorView): { of: TensorView; moments: ProducedMoments } | undefined;
   /** Memory for an intermediate of this operator alone. */
   scratch(label: string, shape: Shape, storage: Storage): TensorView;
   /** A small constant made by the operator. */

@@ -1,6 +1,7 @@
 import { storageBits } from '../kernels/shader.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import type { Storage } from './plan.ts';
+import { sizeOf } from '../tensor/shape.ts';
+import type { Storage, TensorView } from './plan.ts';
 
 /** How the bytes of each dtype are read where they lie in a file or come from the caller. */
 export const fileStorage: Readonly<Record<Exclude<DataType, 'string'>, Storage>> = {
@@ -30,4 +31,9 @@ export function computedStorage(storage: Storage): Storage {
 /** Buffers end on a multiple of 16 bytes, so that vec4 accesses at the end stay inside. Never empty. */
 export function paddedBytes(storage: Storage, elements: number): number {
   return Math.max(16, Math.ceil((elements * storageBits[storage]) / 8 / 16) * 16);
+}
+
+/** Bytes of all elements that the views see. */
+export function movedBytes(views: readonly TensorView[]): number {
+  return views.reduce((sum, view) => sum + (sizeOf(view.shape) * storageBits[view.storage]) / 8, 0);
 }

@@ -22,6 +22,8 @@ export interface ConvolutionProblem {
   weight: TensorView;
   output: TensorView;
   epilogue: EpilogueViews | undefined;
+  /** See `GemmProblem`. */
+  normalized: boolean;
 }
 
 /** Up to this many channels an image is read where it lies: copying it to channels-last would cost more. */
@@ -66,6 +68,7 @@ export function convolution(lowering: Lowering, problem: ConvolutionProblem): vo
     batch: groups > 1 ? [groups] : [],
     output: { view: output, pitch: outputChannels, batchStride: perGroup.output },
     epilogue: problem.epilogue,
+    normalized: problem.normalized,
   });
 }
 

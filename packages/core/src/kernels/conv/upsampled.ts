@@ -39,7 +39,7 @@ export function isUpsampled(lowering: Lowering, problem: ConvolutionProblem): bo
  * of 2x2, whose results interleave.
  */
 export function upsampledConvolution(lowering: Lowering, problem: ConvolutionProblem): void {
-  const { axes, batch, inputChannels, outputChannels, input, weight, output, epilogue } = problem;
+  const { axes, batch, inputChannels, outputChannels, input, weight, output, epilogue, normalized } = problem;
   // A sum of halves is none any more.
   const storage = lowering.precision === 'f32' ? 'f32' : packedStorage(lowering, weight);
   const view = lowering.scratch('upsampled', [4, outputChannels, 2, 2, inputChannels], storage);
@@ -98,5 +98,6 @@ export function upsampledConvolution(lowering: Lowering, problem: ConvolutionPro
       interleaved: { squares: axes[1]!.input },
     },
     epilogue,
+    normalized,
   });
 }

@@ -5,6 +5,7 @@ import { directKernel } from './direct.ts';
 import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
 import { matrixKernel } from './matrix.ts';
+import { momentsOf } from './moments.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { integerBits, prepareB } from './pack.ts';
 import { columnPieces } from './column-pieces.ts';
@@ -67,7 +68,9 @@ function multiply(lowering: Lowering, problem: GemmProblem): void {
     case 'matrix': {
       const { layout } = choice.tile;
       const b = prepareB(lowering, problem, { layout, columnStep: 8, depthStep: 8 });
-      lowering.dispatch(matrixKernel(product, b, choice, partial));
+      const moments = partial ? undefined : momentsOf(lowering, problem, choice.tile);
+      lowering.dispatch(matrixKernel(product, b, choice, partial, moments));
+      if (moments) lowering.produced(problem.output.view, moments);
       break;
     }
   }

@@ -1,10 +1,12 @@
 import type { DispatchSpec } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
+import type { ProducedMoments } from '../group-norm/produced.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
 import { copies, spread } from './copies.ts';
 import { matrixB } from './matrix-b.ts';
 import { matrixLayout, type MatrixChoice } from './matrix-layout.ts';
+import { momentsCode } from './moments.ts';
 import {
   gateCode,
   gemmFlops,
@@ -25,12 +27,15 @@ import { aHalves } from './sources.ts';
  * H200): no bounds checks on matrix loads (nested arrays, see `MatrixDialect`), at most 24 KB of workgroup memory with
  * 128 threads so that two workgroups fit a multiprocessor (hence the results leave through the memory of the operands'
  * tiles), rows padded by 16 bytes against bank conflicts, and the next tile on its way to registers meanwhile.
+ *
+ * @param produced where to leave moments of the result, which is not split then
  */
 export function matrixKernel(
   problem: GemmProblem,
   b: PreparedB,
   { tile, early = false, emulated = false }: MatrixChoice,
   partial: PartialSums | undefined,
+  produced?: ProducedMoments,
 ): DispatchSpec {
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
@@ -41,6 +46,7 @@ export function matrixKernel(
   const a = aHalves(problem, tileDepth, !emulated);
   const right = matrixB(problem, b, tile, layout, early, !emulated);
   const gate = gateCode(problem.gate);
+  const moments = produced && momentsCode(problem, produced, tile, matrices);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
 
   const slotsA = copies((tileRows * tileDepth) / 8, threads);
@@ -115,8 +121,8 @@ export function matrixKernel(
       return problem.gate
         ? [{ m, n: `(${n}) / 2u`, values: [x!, y!] }]
         : [
-            { m, n, values: [x!] },
-            { m, n: `${n} + 4u`, values: [y!] },
+            { m, n, values: [x!], ...(moments && { also: (v) => moments.add(i, j, 0, v) }) },
+            { m, n: `${n} + 4u`, values: [y!], ...(moments && { also: (v) => moments.add(i, j, 1, v) }) },
           ];
     }),
   )}`,
@@ -130,6 +136,7 @@ export function matrixKernel(
   const body = `
 ${layout.declarations.map(({ name, inner, blocks }) => matrices.declare(name, inner, blocks)).join('\n')}
 ${storeCode(problem, partial)}
+${moments ? `${matrices.exchangeDeclaration(threads)}\n${moments.functions}` : ''}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32${matrices.entry.parameters}) {
   ${matrices.entry.start}
@@ -164,16 +171,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   }
   let row = lane_id / 2u;
   let half = lane_id % 2u;
+  ${moments?.start ?? ''}
   ${leave}
+  ${moments?.leave ?? ''}
 }`;
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${b.integers && early ? '_early' : ''}${partial ? '_partial' : ''}`,
+    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${b.integers && early ? '_early' : ''}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
     directives: matrices.directives,
     raw: [...(a.raw ?? []), ...(right.code.raw ?? [])],
     inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
-    outputs: { Y: partial?.view ?? problem.output.view },
+    outputs: { Y: partial?.view ?? problem.output.view, ...(produced && { moments: produced.view }) },
     params: {
       rows: u32(problem.rows),
       columns: u32(problem.columns),
@@ -184,6 +193,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       slice_depth: u32(sliceDepth),
       workgroups: u32(workgroups),
       ...outputParams(problem, partial),
+      ...moments?.params,
       ...a.params,
       ...right.code.params,
       ...gate.params,

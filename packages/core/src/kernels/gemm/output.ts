@@ -99,6 +99,8 @@ export interface Results {
   m: string;
   n: string;
   values: readonly string[];
+  /** Statements that take the finished values, before anything is stored. */
+  also?: (finished: string) => string;
 }
 
 /**
@@ -106,12 +108,12 @@ export interface Results {
  * no compiler moves reads of an epilogue's operands across stores, and one by one each would wait for memory.
  */
 export function storeTogether(problem: GemmProblem, results: readonly Results[]): string {
-  const finish = results.map(({ m, n, values }, k) => {
+  const finish = results.map(({ m, n, values, also }, k) => {
     const value = problem.gate
       ? `gated(${values.join(', ')}, min(y_n${k}, params.columns - 1u))`
       : values[0]!;
     return `let y_m${k} = ${m}; let y_n${k} = ${n}; let y_i${k} = y_index(slice, batch, min(y_m${k}, params.rows - 1u), y_n${k});
-    let y_v${k} = finished(${value}, y_i${k});`;
+    let y_v${k} = finished(${value}, y_i${k});${also ? ` ${also(`y_v${k}`)}` : ''}`;
   });
   const store = results.map(
     (_, k) => `if (y_m${k} < params.rows && y_n${k} < params.columns) { Y_store4(y_i${k}, y_v${k}); }`,

@@ -21,6 +21,8 @@ export interface GemmProblem {
   /** `Y = left · activation(right)` where B has `2 · columns` columns, the two operands one after the other. */
   gate?: Gate;
   epilogue?: EpilogueViews | undefined;
+  /** Whether a GroupNorm follows that wants moments of the result, an image (`wantsMoments`). */
+  normalized?: boolean;
 }
 
 /** A matrix whose rows are contiguous: element (b, m, k) at `offset + Σ b·batchStrides + m·rowStride + k`. */

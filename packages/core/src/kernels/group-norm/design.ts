@@ -1,3 +1,5 @@
+import type { TensorView } from '../../plan/plan.ts';
+
 /** Sizes of a GroupNorm on channels-last memory. `positions` is the product of the spatial dimensions. */
 export interface GroupNormShape {
   batch: number;
@@ -38,6 +40,16 @@ export interface SplitDesign {
   chunkPositions: number;
   spans: number;
   spanPositions: number;
+}
+
+/**
+ * Partial statistics of a tensor's groups: f32 [batch, groups, chunks, parts, 2], the mean and the sum of squared
+ * deviations from it. A chunk is `chunkPositions` positions (the last one what is left); `parts` splits a group's
+ * channels evenly.
+ */
+export interface GroupStatistics {
+  view: TensorView;
+  design: SplitDesign;
 }
 
 /** A thread of the single design reads this many vec4s at most: above, too few workgroups share too much work. */

@@ -8,11 +8,13 @@ import {
   columnMemory,
   groupNormDesign,
   type GroupNormShape,
+  type GroupStatistics,
   type SingleDesign,
   type SplitDesign,
 } from './design.ts';
 import { inputCode, type GroupNormInput } from './input.ts';
 import { momentsCode } from './moments.ts';
+import { mergeMoments, producedMoments } from './produced.ts';
 import { normalizeCode } from './normalize.ts';
 import applySource from './group_norm_apply.wgsl';
 import scalarSource from './group_norm_scalar.wgsl';
@@ -27,16 +29,6 @@ export interface GroupNormTask extends GroupNormShape, Affine, GroupNormInput {
   y: TensorView;
 }
 
-/**
- * Partial statistics of a tensor's groups: f32 [batch, groups, chunks, parts, 2], the mean and the sum of squared
- * deviations from it. A chunk is `chunkPositions` positions (the last one what is left); `parts` splits a group's
- * channels evenly. What produces the tensor may fill them in.
- */
-export interface GroupStatistics {
-  view: TensorView;
-  design: SplitDesign;
-}
-
 /** Whether `groupNorm` can finish with an epilogue and store without `y_store`: rows of whole vec4s. */
 export function isVectorized(lowering: Lowering, shape: GroupNormShape): boolean {
   return groupNormDesign(shape, lowering.capabilities.limits).kind !== 'scalar';
@@ -48,8 +40,13 @@ export function groupNorm(lowering: Lowering, task: GroupNormTask): void {
   switch (design.kind) {
     case 'single':
       return single(lowering, task, design);
-    case 'split':
-      return applyStatistics(lowering, task, statistics(lowering, task, design));
+    case 'split': {
+      const moments = task.pair ? undefined : producedMoments(lowering, task.x);
+      const known = moments
+        ? mergeMoments(lowering, task, moments, design)
+        : statistics(lowering, task, design);
+      return applyStatistics(lowering, task, known);
+    }
     case 'scalar':
       return scalar(lowering, task, design.threads);
   }
