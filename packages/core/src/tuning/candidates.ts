@@ -4,7 +4,7 @@ import type { AttentionProblem } from '../kernels/attention/problem.ts';
 import { rowsWorkgroupBytes } from '../kernels/attention/rows.ts';
 import { wideBytes, wideThreads } from '../kernels/attention/wide.ts';
 import { rankFma } from '../kernels/gemm/choose-fma.ts';
-import { rankMatrixTiles } from '../kernels/gemm/choose-matrix.ts';
+import { rankMatrixTiles, withTwoBuffers } from '../kernels/gemm/choose-matrix.ts';
 import type { GemmChoice } from '../kernels/gemm/choose.ts';
 import type { GemmProblem } from '../kernels/gemm/problem.ts';
 import type { Capabilities } from '../plan/capabilities.ts';
@@ -32,15 +32,20 @@ function gemmCandidates(problem: GemmProblem, rule: GemmChoice, capabilities: Ca
   switch (rule.kind) {
     case 'matrix': {
       const hasIntegers = problem.b.kind === 'weight' && problem.b.bits !== undefined;
+      const ranked = rankMatrixTiles(problem, capabilities);
+      const twice = ranked.slice(0, 2).flatMap(({ tile, slices }) => {
+        const both = withTwoBuffers(tile, capabilities);
+        return both ? [{ tile: both, slices }] : [];
+      });
       // The estimates are of floats: what unpacking adds is for a device to say.
-      return rankMatrixTiles(problem, capabilities)
+      const single = ranked
         .slice(0, hasIntegers ? 4 : 3)
-        .flatMap((ranked) => (hasIntegers ? [ranked, { ...ranked, early: !ranked.early }] : [ranked]))
-        .flatMap((choice): GemmChoice[] => {
-          const { slices } = choice;
-          const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
-          return fewer.map((count) => ({ kind: 'matrix', ...choice, slices: count }));
-        });
+        .flatMap((choice) => (hasIntegers ? [choice, { ...choice, early: !choice.early }] : [choice]));
+      return [...single, ...twice].flatMap((choice): GemmChoice[] => {
+        const { slices } = choice;
+        const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
+        return fewer.map((count) => ({ kind: 'matrix', ...choice, slices: count }));
+      });
     }
     case 'winograd':
     case 'fma':

@@ -102,6 +102,12 @@ const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
     emulated: true,
     early: true,
   }),
+  'matrix nk, two buffers': () => ({
+    kind: 'matrix',
+    tile: small('nk', { buffers: 2 }),
+    slices: 1,
+    emulated: true,
+  }),
 };
 
 const formats: Record<string, Quantization> = {

@@ -14,8 +14,8 @@ export interface MatrixB {
   fetch(k0: string): string;
   /** Makes halves of what was read, in registers, while matrices multiply; nothing where `put` does. */
   unpack: string;
-  /** Stores what was read as halves. */
-  put: string;
+  /** Stores what was read as halves in an array of workgroup memory. */
+  put(tile: string): string;
 }
 
 /**
@@ -40,7 +40,7 @@ function halves(
   problem: GemmProblem,
   b: PreparedB,
   { tileColumns, tileDepth, subgroupColumns }: MatrixTile,
-  { threads, tileB, firstB, pitchB }: MatrixLayout,
+  { threads, firstB, pitchB }: MatrixLayout,
   native: boolean,
 ): MatrixB {
   const alongDepth = b.layout === 'nk';
@@ -67,13 +67,14 @@ function halves(
         )
         .join('\n      '),
     unpack: '',
-    put: slots
-      .map(({ guard }, i) =>
-        alongDepth
-          ? `${guard}{ ${tileB}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
-          : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
-      )
-      .join('\n    '),
+    put: (tile) =>
+      slots
+        .map(({ guard }, i) =>
+          alongDepth
+            ? `${guard}{ ${tile}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
+            : `${guard}{ ${tile}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
+        )
+        .join('\n    '),
   };
 }
 
@@ -87,7 +88,7 @@ function integers(
   b: PreparedB,
   packed: PackedIntegers,
   { tileColumns, tileDepth }: MatrixTile,
-  { threads, tileB, firstB, pitchB }: MatrixLayout,
+  { threads, firstB, pitchB }: MatrixLayout,
   early: boolean,
   native: boolean,
 ): MatrixB {
@@ -117,14 +118,15 @@ function integers(
           .flatMap((_, i) => groups.map((g) => `ub${i}_${g} = ${pieces.group(`cb${i}`, `vb${i}`, g)};`))
           .join('\n    ')
       : '',
-    put: slots
-      .map(({ guard }, i) => {
-        const stores = groups.map(
-          (g) =>
-            `${tileB}[bb${i}][ib${i} + ${g}u] = ${early ? `ub${i}_${g}` : pieces.group(`cb${i}`, `vb${i}`, g)};`,
-        );
-        return `${guard}{ ${stores.join('\n      ')} }`;
-      })
-      .join('\n    '),
+    put: (tile) =>
+      slots
+        .map(({ guard }, i) => {
+          const stores = groups.map(
+            (g) =>
+              `${tile}[bb${i}][ib${i} + ${g}u] = ${early ? `ub${i}_${g}` : pieces.group(`cb${i}`, `vb${i}`, g)};`,
+          );
+          return `${guard}{ ${stores.join('\n      ')} }`;
+        })
+        .join('\n    '),
   };
 }
