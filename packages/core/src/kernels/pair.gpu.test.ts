@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { openEngines } from '../../test/engines.ts';
 import { convReference, convTransposeReference } from '../../test/reference/conv.ts';
 import { matmulReference } from '../../test/reference/matmul.ts';
 import { groupNorm } from '../../test/reference/normalization.ts';
 import { random, relativeL2, runGraph, TestGraph, type RunOptions } from '../../test/run-graph.ts';
-import { Engine } from '../gpu/engine.ts';
 import { call, input } from '../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../graph/graph.ts';
-import type { Precision } from '../plan/capabilities.ts';
 import type { Plan } from '../plan/plan.ts';
 import { sizeOf, type Shape } from '../tensor/shape.ts';
 import { fmaTiles } from './gemm/choose-fma.ts';
@@ -14,12 +13,7 @@ import type { GemmChoice } from './gemm/choose.ts';
 
 // Kernels that read the rows of a concatenation from the two tensors that make it up.
 
-const engines = new Map<Precision, Engine>();
-beforeAll(async () => {
-  for (const precision of ['f32', 'packed-f16'] as const)
-    engines.set(precision, await Engine.create({ precision }));
-});
-afterAll(() => engines.forEach((engine) => engine.dispose()));
+const engines = openEngines();
 
 /** Sums in f32; operands rounded to f16 in the other case. */
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;

@@ -1,10 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { openEngines } from '../../../test/engines.ts';
 import { attentionReference } from '../../../test/reference/attention.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
-import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 import type { AttentionChoice } from './choose.ts';
 import type { MatrixAttentionShape } from './matrix.ts';
@@ -12,12 +11,7 @@ import type { RowsShape } from './rows.ts';
 import type { WideShape } from './wide.ts';
 import type { WideMatrixShape } from './wide-matrix.ts';
 
-const engines = new Map<Precision, Engine>();
-beforeAll(async () => {
-  for (const precision of ['f32', 'packed-f16'] as const)
-    engines.set(precision, await Engine.create({ precision }));
-});
-afterAll(() => engines.forEach((engine) => engine.dispose()));
+const engines = openEngines();
 
 /** Exponentials of f32 sums; operands rounded to f16 in the other case. */
 const tolerances = { f32: 5e-6, 'packed-f16': 2e-3 } as const;

@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { openEngines } from '../../../test/engines.ts';
 import { convReference, convTransposeReference } from '../../../test/reference/conv.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { fmaTiles } from '../gemm/choose-fma.ts';
 import type { GemmChoice } from '../gemm/choose.ts';
 import { call, input } from '../../graph/expr.ts';
-import type { Precision } from '../../plan/capabilities.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 
-const engines = new Map<Precision, Engine>();
-beforeAll(async () => {
-  for (const precision of ['f32', 'packed-f16'] as const)
-    engines.set(precision, await Engine.create({ precision }));
-});
-afterAll(() => engines.forEach((engine) => engine.dispose()));
+const engines = openEngines();
 
 /** Sums of K products in f32; operands rounded to f16 in the other case. */
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;

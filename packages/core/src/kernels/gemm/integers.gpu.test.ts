@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { openEngines } from '../../../test/engines.ts';
 import { convReference } from '../../../test/reference/conv.ts';
 import { dequantizeReference, scaleShape, type Granularity } from '../../../test/reference/dequantize.ts';
 import { matmulReference } from '../../../test/reference/matmul.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import type { Value } from '../../graph/graph.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
-import type { Precision } from '../../plan/capabilities.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 import { matrixTiles } from './choose-matrix.ts';
@@ -16,12 +15,7 @@ import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
 
 // Weights that stay in integers: every format through every back end, against products in f64.
 
-const engines = new Map<Precision, Engine>();
-beforeAll(async () => {
-  for (const precision of ['f32', 'packed-f16'] as const)
-    engines.set(precision, await Engine.create({ precision }));
-});
-afterAll(() => engines.forEach((engine) => engine.dispose()));
+const engines = openEngines();
 
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
 
