@@ -65,6 +65,16 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
   expect(evictions[0]! + denoiser.report().evictions).toBeGreaterThan(0);
 });
 
+test('memory is as planned for several images too, of which the next is decoded while one is read back', async () => {
+  using engine = await Engine.create({ precision: 'f32' });
+  const bytes = countBytes(engine.device);
+  const plan = await planPipeline(source, { engine, batch: 3 });
+  using pipeline = await TextToImagePipeline.fromPretrained(source, { engine, warmUp: false });
+  await pipeline.generate({ ...request, numImages: 3 });
+  expect(bytes.peak / plan.peakBytes).toBeGreaterThan(0.98);
+  expect(bytes.peak / plan.peakBytes).toBeLessThan(1.02);
+});
+
 test('a model that was loaded once needs no network', async () => {
   const cache = await ModelCache.open({ name: cacheName });
   const down = (): Promise<Response> => Promise.reject(new TypeError('Failed to fetch'));
