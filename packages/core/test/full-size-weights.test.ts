@@ -1,64 +1,22 @@
-import { readFile } from 'node:fs/promises';
-import { fixturesDir } from '@calotype/dev/fixtures';
+import { stat } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { buildTemplate } from '../src/graph/build.ts';
 import type { Graph } from '../src/graph/graph.ts';
-import { optimise } from '../src/graph/passes/index.ts';
-import { specialize } from '../src/graph/specialize.ts';
-import { readModel } from '../src/onnx/reader.ts';
-import type { TensorType } from '../src/ops/op.ts';
 import type { Capabilities, Precision } from '../src/plan/capabilities.ts';
 import { footprintOf } from '../src/plan/footprint.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Plan } from '../src/plan/plan.ts';
 import { quantizableLayers } from '../src/plan/quantizable.ts';
 import type { WeightFormat } from '../src/plan/weight-format.ts';
-import { mapStore } from '../src/source/map-store.ts';
+import { defaultLimits } from './browsers.ts';
+import { fullSizeGraph, graphOf } from './whole-graphs.ts';
 
 // What true-size models take on the GPU, planned without one: their weights are left out of the fixtures.
-
-const sizes: Readonly<Record<string, number>> = {
-  batch: 1,
-  batch_size: 1,
-  sequence: 77,
-  sequence_length: 77,
-  steps: 1,
-  height: 64,
-  width: 64,
-};
-
-async function graphOf(name: string, latent = 64): Promise<Graph> {
-  return graphOfBytes(new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`)), latent);
-}
-
-async function graphOfBytes(bytes: Uint8Array<ArrayBuffer>, latent: number): Promise<Graph> {
-  const store = mapStore({ 'model.onnx': bytes });
-  const model = await readModel(store, 'model.onnx', { allowMissingExternalData: true });
-  const template = await buildTemplate(model, 'model.onnx');
-  const own = { ...sizes, height: latent, width: latent };
-  const types = template.inputs.map((input): [string, TensorType] => {
-    const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : own[dim as keyof typeof own]));
-    return [input.name, { dtype: input.dtype, shape }];
-  });
-  return optimise(await specialize(template, new Map(types)));
-}
-
-/** What WebGPU promises on every device. */
-const defaults: Capabilities['limits'] = {
-  maxBufferSize: 256 * 2 ** 20,
-  maxStorageBufferBindingSize: 128 * 2 ** 20,
-  maxStorageBuffersPerShaderStage: 8,
-  maxComputeWorkgroupStorageSize: 16384,
-  maxComputeInvocationsPerWorkgroup: 256,
-  maxComputeWorkgroupSizeX: 256,
-  maxComputeWorkgroupsPerDimension: 65535,
-};
 
 function planOf(
   graph: Graph,
   precision: Precision,
   weights: WeightFormat = 'as-stored',
-  limits: Capabilities['limits'] = defaults,
+  limits: Capabilities['limits'] = defaultLimits,
 ): Plan {
   const capabilities: Capabilities = {
     adapter: 'test',
@@ -83,7 +41,7 @@ describe('weights on the GPU', () => {
     ['SD 1.5', 'sd15-unet-fp16', 'int4', 0.55],
     ['SDXL', 'sdxl-unet-fp16', 'int4', 1.6],
   ] as const)("%s's UNet as %s", async (_, file, weights, most) => {
-    const plan = planOf(await graphOf(file), 'f16', weights);
+    const plan = planOf(await fullSizeGraph(file), 'f16', weights);
     const kept = plan.quantized.reduce((sum, { bytes }) => sum + bytes, 0);
     console.info(
       `${file} ${weights}: ${(plan.weightBytes / GB).toFixed(3)} GB, of which ${(kept / GB).toFixed(3)} in ${plan.quantized.length} quantized weights`,
@@ -94,7 +52,7 @@ describe('weights on the GPU', () => {
 });
 
 test("SDXL's UNet loads and runs as int4 within 2 GB at 1024 pixels", async () => {
-  const { peakBytes } = footprintOf(planOf(await graphOf('sdxl-unet-fp16', 128), 'f16', 'int4'));
+  const { peakBytes } = footprintOf(planOf(await fullSizeGraph('sdxl-unet-fp16', 128), 'f16', 'int4'));
   console.info(`peak ${(peakBytes / GB).toFixed(3)} GB`);
   expect(peakBytes).toBeLessThanOrEqual(2 * GB);
 });
@@ -103,14 +61,13 @@ test.each(['text_encoder', 'unet', 'vae_decoder', 'vae_encoder'])(
   "Pocket's %s is multiplied as it is stored",
   async (component) => {
     const file = new URL(`../../pocket/model/${component}/model.onnx`, import.meta.url);
-    const bytes = new Uint8Array(await readFile(file));
-    const plan = planOf(await graphOfBytes(bytes, 32), 'packed-f16');
+    const plan = planOf(await graphOf(file, { height: 32, width: 32 }), 'packed-f16');
     // Positions are no table to look up: all are added.
     const inflated = plan.quantized.filter((weight) => weight.inflated !== undefined);
     expect(inflated.map(({ name }) => name)).toEqual(
       component === 'text_encoder' ? ['text_model.embeddings.position_embedding.weight_quantized'] : [],
     );
-    expect(plan.weightBytes).toBeLessThan(bytes.byteLength);
+    expect(plan.weightBytes).toBeLessThan((await stat(file)).size);
   },
 );
 
@@ -140,7 +97,7 @@ describe('layers that stay float16', () => {
     ],
     ['the VAE decoder', 'sd-vae-decoder-fp16', ['/decoder/conv_out/Conv', '/post_quant_conv/Conv']],
   ] as const)('%s', async (_, file, expected) => {
-    const graph = await graphOf(file);
+    const graph = await fullSizeGraph(file);
     const chosen = quantizableLayers(graph);
     const layers = graph.nodes.filter(({ op }) => /^(Conv|Gemm|MatMul|GatedMatMul)$/.test(op));
     expect(
@@ -181,22 +138,28 @@ describe('default limits', () => {
     for (const file of ['sd15-unet-fp16', 'clip-l-text-encoder-fp16', 'sd-vae-decoder-fp16']) {
       // In float32 a picture of 512 has activations of 256 MiB in the decoder, which then works in tiles.
       const isHalved = file.startsWith('sd-vae') && precision === 'f32';
-      const plan = planOf(await graphOf(file, isHalved ? 32 : 64), precision);
+      const plan = planOf(await fullSizeGraph(file, isHalved ? 32 : 64), precision);
       for (const { bytes } of plan.buffers)
-        expect(bytes).toBeLessThanOrEqual(defaults.maxStorageBufferBindingSize);
+        expect(bytes).toBeLessThanOrEqual(defaultLimits.maxStorageBufferBindingSize);
       for (const step of plan.steps) {
         if (step.kind !== 'dispatch') continue;
         const { threads, workgroupBytes } = demands(step.kernel.code);
-        expect(threads, step.kernel.name).toBeLessThanOrEqual(defaults.maxComputeInvocationsPerWorkgroup);
-        expect(workgroupBytes, step.kernel.name).toBeLessThanOrEqual(defaults.maxComputeWorkgroupStorageSize);
-        expect(step.kernel.bindings.length).toBeLessThanOrEqual(defaults.maxStorageBuffersPerShaderStage);
+        expect(threads, step.kernel.name).toBeLessThanOrEqual(
+          defaultLimits.maxComputeInvocationsPerWorkgroup,
+        );
+        expect(workgroupBytes, step.kernel.name).toBeLessThanOrEqual(
+          defaultLimits.maxComputeWorkgroupStorageSize,
+        );
+        expect(step.kernel.bindings.length).toBeLessThanOrEqual(
+          defaultLimits.maxStorageBuffersPerShaderStage,
+        );
       }
     }
   });
 
   test('a table that no binding holds lies in parts', async () => {
-    const limits = { ...defaults, maxStorageBufferBindingSize: 40 * 2 ** 20 };
-    const plan = planOf(await graphOf('clip-l-text-encoder-fp16'), 'f16', 'as-stored', limits);
+    const limits = { ...defaultLimits, maxStorageBufferBindingSize: 40 * 2 ** 20 };
+    const plan = planOf(await fullSizeGraph('clip-l-text-encoder-fp16'), 'f16', 'as-stored', limits);
     const parts = plan.buffers.filter(({ label }) => label.includes('token_embedding'));
     expect(parts.map(({ bytes }) => bytes).reduce((sum, bytes) => sum + bytes, 0)).toBe(49408 * 768 * 2);
     expect(Math.max(...plan.buffers.map(({ bytes }) => bytes))).toBeLessThanOrEqual(40 * 2 ** 20);

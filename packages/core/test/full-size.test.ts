@@ -1,66 +1,18 @@
-import { readFile } from 'node:fs/promises';
-import { fixturesDir } from '@calotype/dev/fixtures';
 import { describe, expect, test } from 'vitest';
-import { buildTemplate } from '../src/graph/build.ts';
 import { printExpr } from '../src/graph/expr.ts';
 import type { Graph, Node } from '../src/graph/graph.ts';
-import { optimise } from '../src/graph/passes/index.ts';
-import { specialize } from '../src/graph/specialize.ts';
-import { verify } from '../src/graph/verify.ts';
-import { readModel } from '../src/onnx/reader.ts';
-import type { TensorType } from '../src/ops/op.ts';
-import type { Capabilities } from '../src/plan/capabilities.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { Phase, Plan, Step } from '../src/plan/plan.ts';
-import { mapStore } from '../src/source/map-store.ts';
+import { browsers } from './browsers.ts';
+import { fullSizeGraph } from './whole-graphs.ts';
 
 // True-size graphs as exporters write them: every block must reach the fused operators, and a step must not come to
 // need more dispatches than recorded here.
 
-const sizes: Readonly<Record<string, number>> = { batch: 1, sequence: 77, height: 64, width: 64 };
-
-async function optimised(name: string): Promise<Graph> {
-  const bytes = new Uint8Array(await readFile(`${fixturesDir}/full-size/${name}.onnx`));
-  const model = await readModel(mapStore({ [name]: bytes }), name, { allowMissingExternalData: true });
-  const template = await buildTemplate(model, name);
-  const types = template.inputs.map((input): [string, TensorType] => {
-    const shape = input.shape!.map((dim) => (typeof dim === 'number' ? dim : sizes[dim!]!));
-    return [input.name, { dtype: input.dtype, shape }];
-  });
-  const graph = optimise(await specialize(template, new Map(types)));
-  verify(graph, 'all passes');
-  return graph;
-}
-
 /** @param matrices as a large card offers them under experimental flags */
 function planOf(graph: Graph, matrices = false): Plan {
-  const capabilities: Capabilities = {
-    adapter: 'test',
-    features: {
-      shaderF16: true,
-      subgroups: true,
-      subgroupMatrix: matrices
-        ? [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }]
-        : [],
-      timestampQuery: false,
-    },
-    subgroupMinSize: 32,
-    subgroupMaxSize: 32,
-    limits: {
-      maxBufferSize: 2 ** 31,
-      maxStorageBufferBindingSize: 2 ** 31 - 4,
-      maxStorageBuffersPerShaderStage: 8,
-      maxComputeWorkgroupStorageSize: matrices ? 49152 : 32768,
-      maxComputeInvocationsPerWorkgroup: 1024,
-      maxComputeWorkgroupSizeX: 1024,
-      maxComputeWorkgroupsPerDimension: 65535,
-    },
-  };
-  return planGraph(graph, {
-    capabilities,
-    precision: 'f16',
-    stableInputs: new Set(['encoder_hidden_states']),
-  });
+  const browser = browsers[matrices ? 'experimental' : 'f16'];
+  return planGraph(graph, { ...browser, stableInputs: new Set(['encoder_hidden_states']) });
 }
 
 const dispatches = (plan: Plan, phase: Phase): number =>
@@ -140,7 +92,7 @@ const networks: Record<string, Network> = {
 
 describe.each(Object.entries(networks))('%s', (name, network) => {
   const { file, resnets, transformers, blocks, joins, step } = network;
-  const graph = optimised(file);
+  const graph = fullSizeGraph(file);
 
   test('nothing is left of what the exporter spelled out', async () => {
     const counts = histogram(await graph);
@@ -253,7 +205,7 @@ describe.each(Object.entries(networks))('%s', (name, network) => {
 });
 
 test('norms of large images take their statistics from the convolutions before them', async () => {
-  const { steps } = planOf(await optimised('sd-vae-decoder-fp16'), true);
+  const { steps } = planOf(await fullSizeGraph('sd-vae-decoder-fp16'), true);
   const count = (name: RegExp): number =>
     steps.filter((step) => step.kind === 'dispatch' && name.test(step.kernel.name)).length;
   expect(steps.filter(({ phase }) => phase === 'run')).toHaveLength(90);
@@ -262,7 +214,7 @@ test('norms of large images take their statistics from the convolutions before t
 
 describe('two dialects of the same model reach the same operators', () => {
   const counted = async (file: string): Promise<Record<string, number>> => {
-    const counts = histogram(await optimised(file));
+    const counts = histogram(await fullSizeGraph(file));
     // Views, and whether an embedding was looked up by one operator or two, may differ.
     for (const op of ['Reshape', 'Transpose', 'Concat', 'Split']) delete counts[op];
     return counts;
