@@ -128,10 +128,11 @@ async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
       }),
   );
   for (const { name } of brokenFiles) notes.push(`failed: ${relative(root, name)} does not load`);
-  const half = skippedTests.filter(({ fullName }) => /\bf16\b|shader-f16/.test(fullName)).length;
+  const needsHalves = (name: string): boolean => project === 'gpu' && /\bf16\b|shader-f16/.test(name);
+  const half = skippedTests.filter(({ fullName }) => needsHalves(fullName)).length;
   if (half) notes.push(`f16: ${half} skipped (no shader-f16 on this adapter)`);
   for (const { fullName } of skippedTests) {
-    if (!/\bf16\b|shader-f16/.test(fullName)) notes.push(`skipped: ${fullName}`);
+    if (!needsHalves(fullName)) notes.push(`skipped: ${fullName}`);
   }
   return { passed: report.numPassedTests, failed, skipped: skippedTests.length, notes };
 }

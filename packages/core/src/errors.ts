@@ -112,11 +112,14 @@ export class OutOfMemoryError extends CalotypeError {
 export class ShaderError extends CalotypeError {
   override name = 'ShaderError';
   readonly kernel: string;
+  /** What the browser says, each message on a line that begins with its place in the source, where it has one. */
+  readonly messages: string;
   readonly source: string;
 
   constructor(kernel: string, messages: string, source: string) {
     super(`Internal error: shader '${kernel}' does not compile.\n${messages}\n${source}`);
     this.kernel = kernel;
+    this.messages = messages;
     this.source = source;
   }
 }

@@ -9,7 +9,7 @@ import { gemm } from '../kernels/gemm/gemm.ts';
 import { storageBits } from '../kernels/shader.ts';
 import type { PlanBuilder } from '../plan/builder.ts';
 import type { Pair } from '../plan/joins.ts';
-import type { Precision } from '../plan/capabilities.ts';
+import type { Capabilities, Precision } from '../plan/capabilities.ts';
 import { planByHand } from '../plan/plan-graph.ts';
 import type { BufferId, Plan, Storage, TensorView } from '../plan/plan.ts';
 import type { PlannedProblem } from './problems.ts';
@@ -31,7 +31,7 @@ export interface Probe {
 export function probeOf(
   planned: PlannedProblem,
   choice: GemmChoice | AttentionChoice,
-  engine: Engine,
+  capabilities: Capabilities,
   precision: Precision,
 ): Probe {
   const graph: Graph = { inputs: [], outputs: [], nodes: [] };
@@ -103,7 +103,7 @@ export function probeOf(
   const plan = planByHand(
     graph,
     {
-      capabilities: engine.capabilities,
+      capabilities,
       precision,
       tuning: { gemm: () => choice as GemmChoice, attention: () => choice as AttentionChoice },
       // Packed in a phase of its own, as weights are.

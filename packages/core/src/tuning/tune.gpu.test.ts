@@ -139,7 +139,7 @@ test('a product that reads two tensors is measured so', async () => {
   const [key] = [...found.keys()];
   expect(key).toContain('two tensors');
   const { planned: problem } = found.get(key!)!;
-  const { plan } = probeOf(problem, problem.rule, engine, 'packed-f16');
+  const { plan } = probeOf(problem, problem.rule, engine.capabilities, 'packed-f16');
   expect([...plan.inputs.keys()].toSorted()).toEqual(['a', 'a_second', 'b']);
   expect(await tuneProblems(engine, 'packed-f16', found)).toMatchObject({ measured: 1 });
 });

@@ -123,7 +123,7 @@ interface Timed {
 /** Times of the rules' choice, first, and of the candidates that the device can run. */
 async function measure(planned: PlannedProblem, engine: Engine, precision: Precision): Promise<Timed[]> {
   const choices = [planned.rule, ...candidatesFor(planned, engine.capabilities)];
-  const probes = choices.map((choice) => probeOf(planned, choice, engine, precision));
+  const probes = choices.map((choice) => probeOf(planned, choice, engine.capabilities, precision));
   // All at once: browsers compile in parallel.
   await Promise.all(probes.map((probe) => compile(probe, engine)));
   const noise = await noiseOf(Math.max(...probes.map(operandBytes)), engine);
