@@ -226,6 +226,14 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
   },
 };
 
+/** Every kernel of the stages. */
+export const kernelNames = Object.keys(specs) as KernelName[];
+
+/** Names of the buffers that a kernel reads. */
+export function kernelInputs<K extends KernelName>(name: K): readonly Signatures[K]['reads'][] {
+  return specs[name].inputs;
+}
+
 /** Runs a kernel on these buffers. */
 export type Launch<K extends KernelName> = (
   buffers: Record<Signatures[K]['reads'] | Signatures[K]['writes'], GPUBuffer>,
