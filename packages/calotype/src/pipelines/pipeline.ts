@@ -252,14 +252,13 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     using generation = await this.begin(options);
     const { job } = generation;
     const encoded = performance.now();
-    let denoised = encoded;
     const { images } = job;
     const { lastStep } = await this.#denoise(generation, options);
-    const decoding = lastStep.then(() => {
-      denoised = performance.now();
+    const denoising = lastStep.then(() => {
       onProgress?.({ stage: 'decode', image: 0, images });
+      return performance.now();
     });
-    decoding.catch(() => {});
+    denoising.catch(() => {});
     // Submitted during the last step: waiting for it would leave the GPU idle for a round trip.
     const pictures = await generation.decode(options.output ?? ('bitmap' as T), {
       signal,
@@ -267,7 +266,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
       decodeWith: options.decodeWith,
       onImage: (image) => onProgress?.({ stage: 'decode', image: image + 1, images }),
     });
-    await decoding;
+    const denoised = await denoising;
     const decoded = performance.now();
     return {
       images: pictures,
@@ -281,7 +280,7 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
     };
   }
 
-  /** Submits a request's steps to the last, whose end is told of by `lastStep`. */
+  /** Submits a request's steps. The end of the last one comes in an object: whoever awaits this must not wait for it. */
   async #denoise(
     generation: Generation,
     options: GenerateOptions<OutputType>,
