@@ -1,6 +1,6 @@
 import { copies } from './copies.ts';
 import type { FmaTile } from './fma.ts';
-import { integerPieces } from './integer-source.ts';
+import { integerPieces, pieceCopies } from './integer-source.ts';
 import { range, type GemmProblem, type PackedIntegers, type PreparedB } from './problem.ts';
 import type { SourceCode } from './source-code.ts';
 import { bSource } from './sources.ts';
@@ -62,33 +62,22 @@ function floats(
   };
 }
 
-/** Pieces of up to 16 bytes of integers. Neighbouring threads take neighbouring columns, here and there. */
+/** Pieces of up to 16 bytes of integers. */
 function integers(
   problem: GemmProblem,
   b: PreparedB,
   packed: PackedIntegers,
-  { tileColumns, tileDepth }: FmaTile,
+  tile: FmaTile,
   threads: number,
 ): FmaB {
-  const pieces = integerPieces(problem, b, packed, tileDepth, 4, false);
-  const { span } = pieces;
-  const slots = copies((tileColumns * tileDepth) / span, threads);
+  const pieces = integerPieces(problem, b, packed, tile.tileDepth, 4, false);
+  const { slots, fetch } = pieceCopies(pieces, tile, threads);
   return {
     code: pieces,
-    start: slots
-      .map(
-        (_, i) => `let nb${i} = (${i * threads}u + lane) % ${tileColumns}u;
-  let kb${i} = (${i * threads}u + lane) / ${tileColumns}u * ${span}u;
-  let cb${i} = b_column(batch, min(n0 + nb${i}, params.b_columns - 1u), kb${i});
-  var vb${i} = BPiece();`,
-      )
-      .join('\n  '),
-    fetch: [
-      'let b_tile = b_step(k0);',
-      ...slots.map(({ guard }, i) => `${guard}{ vb${i} = b_fetch(cb${i}, b_tile); }`),
-    ],
+    start: slots.map(({ start }) => start).join('\n  '),
+    fetch: fetch('k0'),
     put: slots.map(({ guard }, i) => {
-      const groups = range(span / 4).map(
+      const groups = range(pieces.span / 4).map(
         (g) =>
           `{ let v = ${pieces.group(`cb${i}`, `vb${i}`, g)}; ${putColumn(`kb${i} + ${4 * g}u`, `nb${i}`)} }`,
       );

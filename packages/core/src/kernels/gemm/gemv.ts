@@ -34,7 +34,6 @@ export function gemvKernel(
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
   const tilesN = Math.ceil(multipliedColumns(problem) / (lanes * 4));
   const workgroups = tilesN * batchSize(problem);
-  const sum = (lane: string): string => `sum(${lane})`;
   const multiplied = (m: number): string =>
     b.layout === 'nk'
       ? `c${m} + vec4f(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3))`
@@ -79,8 +78,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   workgroupBarrier();
   ${
     problem.gate
-      ? `if (lane < ${lanes / 2}u) { put_gated(0u, batch, ${m}u, n0 / 2u + lane * 4u, ${sum('lane * 2u')}, ${sum('lane * 2u + 1u')}); }`
-      : `if (lane < ${lanes}u) { put(0u, batch, ${m}u, n, ${sum('lane')}); }`
+      ? `if (lane < ${lanes / 2}u) { put_gated(0u, batch, ${m}u, n0 / 2u + lane * 4u, sum(lane * 2u), sum(lane * 2u + 1u)); }`
+      : `if (lane < ${lanes}u) { put(0u, batch, ${m}u, n, sum(lane)); }`
   }`,
     )
     .join('\n  workgroupBarrier();\n  ')}

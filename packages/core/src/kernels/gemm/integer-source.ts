@@ -1,5 +1,6 @@
 import { u32, type Param } from '../shader.ts';
 import { batchAddress } from './batch-address.ts';
+import { copies } from './copies.ts';
 import { CHUNK_WORDS, chunkDepth, greatestCommonDivisor, runsOf } from './pack-integers.ts';
 import { range, type GemmProblem, type PackedIntegers, type PreparedB } from './problem.ts';
 import type { BSourceCode, GroupWidth, SourceCode } from './source-code.ts';
@@ -52,6 +53,32 @@ export interface IntegerPieces extends SourceCode {
   span: number;
   /** WGSL of the group'th four depths of a piece as `vec4f`, or eight as halves in `vec4<u32>`. */
   group(column: string, piece: string, group: number): string;
+}
+
+/**
+ * How the threads of a workgroup share the pieces of a tile: neighbouring ones take neighbouring columns, whose pieces lie beside
+ * each other. Copy `i` of a thread is of column `nbI` of the tile, from depth `kbI` of it on, with its `BColumn` in `cbI` and its
+ * piece in `vbI`.
+ */
+export function pieceCopies(
+  { span }: IntegerPieces,
+  { tileColumns, tileDepth }: { tileColumns: number; tileDepth: number },
+  threads: number,
+): { slots: { guard: string; start: string }[]; fetch: (k0: string) => string[] } {
+  const slots = copies((tileColumns * tileDepth) / span, threads).map(({ guard }, i) => ({
+    guard,
+    start: `let nb${i} = (${i * threads}u + lane) % ${tileColumns}u;
+  let kb${i} = (${i * threads}u + lane) / ${tileColumns}u * ${span}u;
+  let cb${i} = b_column(batch, min(n0 + nb${i}, params.b_columns - 1u), kb${i});
+  var vb${i} = BPiece();`,
+  }));
+  return {
+    slots,
+    fetch: (k0) => [
+      `let b_tile = b_step(${k0});`,
+      ...slots.map(({ guard }, i) => `${guard}{ vb${i} = b_fetch(cb${i}, b_tile); }`),
+    ],
+  };
 }
 
 /**

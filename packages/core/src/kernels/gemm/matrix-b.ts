@@ -1,5 +1,5 @@
 import { copies, spread } from './copies.ts';
-import { integerPieces } from './integer-source.ts';
+import { integerPieces, pieceCopies } from './integer-source.ts';
 import type { MatrixLayout, MatrixTile } from './matrix-layout.ts';
 import { range, type GemmProblem, type PackedIntegers, type PreparedB } from './problem.ts';
 import type { SourceCode } from './source-code.ts';
@@ -80,50 +80,42 @@ function halves(
 
 /**
  * Pieces of 16 bytes of integers, of which two or four groups of halves are made when they are stored. Neighbouring threads
- * take neighbouring columns: what they read lies beside each other, and since the pitch of a column is an odd number of
- * groups, what eight of them store at once falls on different banks.
+ * take neighbouring columns, and the pitch of a column is an odd number of groups: what eight of them store at once falls on
+ * different banks.
  */
 function integers(
   problem: GemmProblem,
   b: PreparedB,
   packed: PackedIntegers,
-  { tileColumns, tileDepth }: MatrixTile,
+  tile: MatrixTile,
   { threads, firstB, pitchB }: MatrixLayout,
   early: boolean,
   native: boolean,
 ): MatrixB {
-  const pieces = integerPieces(problem, b, packed, tileDepth, 8, native);
-  const { span } = pieces;
-  const slots = copies((tileColumns * tileDepth) / span, threads);
-  const groups = range(span / 8);
+  const pieces = integerPieces(problem, b, packed, tile.tileDepth, 8, native);
+  const { slots, fetch } = pieceCopies(pieces, tile, threads);
+  const groups = range(pieces.span / 8);
   return {
     code: pieces,
     start: slots
       .map(
-        (_, i) => `let nb${i} = (${i * threads}u + lane) % ${tileColumns}u;
-  let kb${i} = (${i * threads}u + lane) / ${tileColumns}u * ${span}u;
-  let cb${i} = b_column(batch, min(n0 + nb${i}, params.b_columns - 1u), kb${i});
+        ({ start }, i) => `${start}
   let bb${i} = ${firstB}u + nb${i} / 16u;
-  let ib${i} = (nb${i} % 16u) * ${pitchB}u + kb${i} / 8u;
-  var vb${i} = BPiece();${early ? groups.map((g) => `\n  var ub${i}_${g} = vec4<u32>();`).join('') : ''}`,
+  let ib${i} = (nb${i} % 16u) * ${pitchB}u + kb${i} / 8u;${early ? groups.map((g) => `\n  var ub${i}_${g} = vec4<u32>();`).join('') : ''}`,
       )
       .join('\n  '),
-    fetch: (k0) =>
-      [
-        `let b_tile = b_step(${k0});`,
-        ...slots.map(({ guard }, i) => `${guard}{ vb${i} = b_fetch(cb${i}, b_tile); }`),
-      ].join('\n      '),
+    fetch: (k0) => fetch(k0).join('\n      '),
     unpack: early
       ? slots
           .flatMap((_, i) => groups.map((g) => `ub${i}_${g} = ${pieces.group(`cb${i}`, `vb${i}`, g)};`))
           .join('\n    ')
       : '',
-    put: (tile) =>
+    put: (array) =>
       slots
         .map(({ guard }, i) => {
           const stores = groups.map(
             (g) =>
-              `${tile}[bb${i}][ib${i} + ${g}u] = ${early ? `ub${i}_${g}` : pieces.group(`cb${i}`, `vb${i}`, g)};`,
+              `${array}[bb${i}][ib${i} + ${g}u] = ${early ? `ub${i}_${g}` : pieces.group(`cb${i}`, `vb${i}`, g)};`,
           );
           return `${guard}{ ${stores.join('\n      ')} }`;
         })
