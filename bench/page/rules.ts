@@ -36,8 +36,6 @@ interface GemmRule {
   /** One product of f32 arithmetic in place of Winograd's 16. */
   direct?: boolean;
   slices?: number;
-  /** When weights of integers become halves: see `MatrixChoice`. */
-  early?: boolean;
 }
 
 export function tuningOf(json: string, capabilities: Capabilities): KernelTuning {
@@ -78,7 +76,6 @@ function replaced(
   if (rule.direct) return { kind: 'fma', ...chooseFma(problem, capabilities) };
   const slices = problem.gate ? 1 : (rule.slices ?? ('slices' in choice ? choice.slices : 1));
   if (rule.fma) return { kind: 'fma', tile: fmaTiles[rule.fma], slices };
-  const early = rule.early ?? (choice.kind === 'matrix' && choice.early === true);
-  if (rule.matrix) return { kind: 'matrix', tile: matrixTile(...rule.matrix), slices, early };
-  return choice.kind === 'matrix' ? { ...choice, slices, early } : choice;
+  if (rule.matrix) return { kind: 'matrix', tile: matrixTile(...rule.matrix), slices };
+  return choice.kind === 'matrix' ? { ...choice, slices } : choice;
 }

@@ -11,7 +11,7 @@ import type { FmaTile } from '../../../packages/core/src/kernels/gemm/fma.ts';
 import { type GemmChoice } from '../../../packages/core/src/kernels/gemm/choose.ts';
 import type { MatrixTile } from '../../../packages/core/src/kernels/gemm/matrix-layout.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
-import { weightsOf, type KernelCase } from '../cases.ts';
+import type { KernelCase } from '../cases.ts';
 
 /** A way to run a case. */
 export interface Variant {
@@ -95,11 +95,8 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
   };
   if (hasMatrices(capabilities, precision)) {
     for (const [name, tile] of Object.entries({ ...matrixTiles, ...otherTiles })) {
-      for (const slices of splits(tile, [1, 2, 3, 4, 6, 8, 12])) {
+      for (const slices of splits(tile, [1, 2, 3, 4, 6, 8, 12]))
         choices.push([`${name}/${slices}`, { kind: 'matrix', tile, slices }]);
-        if (weightsOf(item))
-          choices.push([`${name}/${slices}/early`, { kind: 'matrix', tile, slices, early: true }]);
-      }
     }
   } else {
     for (const [name, tile] of Object.entries(fmaTiles)) {

@@ -31,17 +31,12 @@ export function candidatesFor(
 function gemmCandidates(problem: GemmProblem, rule: GemmChoice, capabilities: Capabilities): GemmChoice[] {
   switch (rule.kind) {
     case 'matrix': {
-      const hasIntegers = problem.b.kind === 'weight' && problem.b.bits !== undefined;
       const ranked = rankMatrixTiles(problem, capabilities);
       const twice = ranked.slice(0, 2).flatMap(({ tile, slices }) => {
         const both = withTwoBuffers(tile, capabilities);
         return both ? [{ tile: both, slices }] : [];
       });
-      // The estimates are of floats: what unpacking adds is for a device to say.
-      const single = ranked
-        .slice(0, hasIntegers ? 4 : 3)
-        .flatMap((choice) => (hasIntegers ? [choice, { ...choice, early: !choice.early }] : [choice]));
-      return [...single, ...twice].flatMap((choice): GemmChoice[] => {
+      return [...ranked.slice(0, 3), ...twice].flatMap((choice): GemmChoice[] => {
         const { slices } = choice;
         const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
         return fewer.map((count) => ({ kind: 'matrix', ...choice, slices: count }));

@@ -7,7 +7,7 @@ const limits = { maxComputeInvocationsPerWorkgroup: 1024, maxStorageBufferBindin
 const capabilities = { limits } as Capabilities;
 
 function choice(rows: number, columns: number, depth: number): string {
-  const problem = { rows, columns, depth, batch: [], output: {}, b: {} } as unknown as GemmProblem;
+  const problem = { rows, columns, depth, batch: [], output: {} } as unknown as GemmProblem;
   const { tile, slices } = chooseMatrixTile(problem, capabilities);
   return `${tile.tileRows}x${tile.tileColumns}/${slices}`;
 }

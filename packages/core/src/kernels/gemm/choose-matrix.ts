@@ -1,5 +1,5 @@
 import type { Capabilities, Precision } from '../../plan/capabilities.ts';
-import { matrixLayout, type MatrixChoice, type MatrixTile } from './matrix-layout.ts';
+import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
 import { batchSize, multipliedColumns, partialBytes, type GemmProblem } from './problem.ts';
 
 export type MatrixTileName = '128x256' | '128x128' | '128x160' | '64x160' | '64x128' | '64x64';
@@ -57,32 +57,32 @@ export function hasMatrices(
 }
 
 /** A tile, and how many workgroups share its depth. */
-type SlicedChoice = MatrixChoice & { slices: number };
+interface SlicedTile {
+  tile: MatrixTile;
+  slices: number;
+}
 
 /** The tile and split with the lowest estimated time. */
-export function chooseMatrixTile(problem: GemmProblem, capabilities: Capabilities): SlicedChoice {
+export function chooseMatrixTile(problem: GemmProblem, capabilities: Capabilities): SlicedTile {
   return rankMatrixTiles(problem, capabilities)[0]!;
 }
 
 /** Tiles, each with the split that suits it best, from the lowest estimated time to the highest. */
-export function rankMatrixTiles(problem: GemmProblem, { limits }: Capabilities): SlicedChoice[] {
-  const ranked: { choice: SlicedChoice; cost: number }[] = [];
-  const hasIntegers = problem.b.kind === 'weight' && problem.b.bits !== undefined;
+export function rankMatrixTiles(problem: GemmProblem, { limits }: Capabilities): SlicedTile[] {
+  const ranked: (SlicedTile & { cost: number })[] = [];
   for (const [name, tile] of Object.entries(matrixTiles) as [MatrixTileName, MatrixTile][]) {
     const tiles = tileCount(problem, tile);
     // Eight subgroups that wait together at every step pay only where many such workgroups follow each other.
     if (name === '128x256' && (tiles < 300 || limits.maxComputeInvocationsPerWorkgroup < 256)) continue;
-    // While a workgroup that is alone on its multiprocessor unpacks, nothing else would multiply.
-    const early = hasIntegers && !speed[name].two;
-    let best = { slices: 1, cost: Infinity };
+    let best = { tile, slices: 1, cost: Infinity };
     for (const slices of [1, 2, 3, 4, 6, 8]) {
       if (slices > 1 && !splits(problem, tile, tiles, slices, limits.maxStorageBufferBindingSize)) break;
       const cost = costOf(problem, tile, tiles * slices, speed[name], slices);
-      if (cost < best.cost) best = { slices, cost };
+      if (cost < best.cost) best = { tile, slices, cost };
     }
-    ranked.push({ choice: { tile, slices: best.slices, ...(early && { early }) }, cost: best.cost });
+    ranked.push(best);
   }
-  return ranked.toSorted((a, b) => a.cost - b.cost).map(({ choice }) => choice);
+  return ranked.toSorted((a, b) => a.cost - b.cost).map(({ tile, slices }) => ({ tile, slices }));
 }
 
 function tileCount(problem: GemmProblem, { tileRows, tileColumns }: MatrixTile): number {

@@ -89,13 +89,6 @@ const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
     slices: 1,
     emulated: true,
   }),
-  'matrix nk, deep, early': () => ({
-    kind: 'matrix',
-    tile: small('nk', { tileDepth: 64 }),
-    slices: 1,
-    emulated: true,
-    early: true,
-  }),
   'matrix nk, two buffers': () => ({
     kind: 'matrix',
     tile: small('nk', { buffers: 2 }),
@@ -182,16 +175,11 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
           ['fma', { kind: 'fma', tile: fmaTiles.small, slices: 2 }],
           ['gemv', { kind: 'gemv', shape: { lanes: 8, depthLanes: 4 } }],
         ]
-      : [32, 64].flatMap((tileDepth) =>
-          [false, true].map((early): [string, GemmChoice] => {
-            // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
-            const tile = small('nk', { tileDepth, tileColumns: 48 });
-            return [
-              `matrix of depth ${tileDepth}${early ? ', early' : ''}`,
-              { kind: 'matrix', tile, slices: 2, emulated: true, early },
-            ];
-          }),
-        );
+      : [32, 64].map((tileDepth) => {
+          // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
+          const tile = small('nk', { tileDepth, tileColumns: 48 });
+          return [`matrix of depth ${tileDepth}`, { kind: 'matrix', tile, slices: 2, emulated: true }];
+        });
   const ends = pieces.map(([depth, quantization], i) => {
     const [name, choice] = shapes[i % shapes.length]!;
     const { dtype, zero, block } = { zero: false, block: 0, ...quantization };
@@ -236,7 +224,7 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
   const tiled: GemmChoice =
     precision === 'f32'
       ? { kind: 'fma', tile: fmaTiles.small, slices: 1 }
-      : { kind: 'matrix', tile: small('nk', { tileDepth: 64 }), slices: 1, emulated: true, early: true };
+      : { kind: 'matrix', tile: small('nk', { tileDepth: 64 }), slices: 1, emulated: true };
   const choices: [string, GemmChoice | undefined][] = [
     ['chosen by the rules', undefined],
     [tiled.kind, tiled],

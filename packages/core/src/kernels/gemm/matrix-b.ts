@@ -12,26 +12,20 @@ export interface MatrixB {
   start: string;
   /** Reads the tile of depth from `k0` on into registers. */
   fetch(k0: string): string;
-  /** Makes halves of what was read, in registers, while matrices multiply; nothing where `put` does. */
-  unpack: string;
   /** Stores what was read as halves in an array of workgroup memory. */
   put(tile: string): string;
 }
 
-/**
- * @param early whether integers become halves while matrices multiply, rather than when they are stored
- * @param native whether WGSL's `f16` may be used
- */
+/** @param native whether WGSL's `f16` may be used */
 export function matrixB(
   problem: GemmProblem,
   b: PreparedB,
   tile: MatrixTile,
   layout: MatrixLayout,
-  early: boolean,
   native: boolean,
 ): MatrixB {
   return b.integers
-    ? integers(problem, b, b.integers, tile, layout, early, native)
+    ? integers(problem, b, b.integers, tile, layout, native)
     : halves(problem, b, tile, layout, native);
 }
 
@@ -66,7 +60,6 @@ function halves(
             `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
         )
         .join('\n      '),
-    unpack: '',
     put: (tile) =>
       slots
         .map(({ guard }, i) =>
@@ -89,7 +82,6 @@ function integers(
   packed: PackedIntegers,
   tile: MatrixTile,
   { threads, firstB, pitchB }: MatrixLayout,
-  early: boolean,
   native: boolean,
 ): MatrixB {
   const pieces = integerPieces(problem, b, packed, tile.tileDepth, 8, native);
@@ -101,21 +93,15 @@ function integers(
       .map(
         ({ start }, i) => `${start}
   let bb${i} = ${firstB}u + nb${i} / 16u;
-  let ib${i} = (nb${i} % 16u) * ${pitchB}u + kb${i} / 8u;${early ? groups.map((g) => `\n  var ub${i}_${g} = vec4<u32>();`).join('') : ''}`,
+  let ib${i} = (nb${i} % 16u) * ${pitchB}u + kb${i} / 8u;`,
       )
       .join('\n  '),
     fetch: (k0) => fetch(k0).join('\n      '),
-    unpack: early
-      ? slots
-          .flatMap((_, i) => groups.map((g) => `ub${i}_${g} = ${pieces.group(`cb${i}`, `vb${i}`, g)};`))
-          .join('\n    ')
-      : '',
     put: (array) =>
       slots
         .map(({ guard }, i) => {
           const stores = groups.map(
-            (g) =>
-              `${array}[bb${i}][ib${i} + ${g}u] = ${early ? `ub${i}_${g}` : pieces.group(`cb${i}`, `vb${i}`, g)};`,
+            (g) => `${array}[bb${i}][ib${i} + ${g}u] = ${pieces.group(`cb${i}`, `vb${i}`, g)};`,
           );
           return `${guard}{ ${stores.join('\n      ')} }`;
         })

@@ -20,8 +20,6 @@ export interface MatrixTile {
 /** How a product is computed on subgroup matrices. */
 export interface MatrixChoice {
   tile: MatrixTile;
-  /** Weights of integers become halves while matrices multiply, rather than when they are stored. */
-  early?: boolean;
   /** Plain WGSL in place of subgroup matrices, for tests. */
   emulated?: boolean;
 }

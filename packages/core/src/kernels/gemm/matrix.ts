@@ -33,7 +33,7 @@ import { aHalves } from './sources.ts';
 export function matrixKernel(
   problem: GemmProblem,
   b: PreparedB,
-  { tile, early = false, emulated = false }: MatrixChoice,
+  { tile, emulated = false }: MatrixChoice,
   partial: PartialSums | undefined,
   produced?: ProducedMoments,
 ): DispatchSpec {
@@ -44,7 +44,7 @@ export function matrixKernel(
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
   const a = aHalves(problem, tileDepth, !emulated);
-  const right = matrixB(problem, b, tile, layout, early && buffers === 1, !emulated);
+  const right = matrixB(problem, b, tile, layout, !emulated);
   const gate = gateCode(problem.gate);
   const moments = produced && momentsCode(problem, produced, tile, matrices);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
@@ -69,10 +69,8 @@ export function matrixKernel(
   const across = range(subgroupColumns / 16);
   const multiply = (buffer: number): string =>
     range(tileDepth / 16)
-      .map((k, _, { length }) =>
+      .map((k) =>
         [
-          // What was asked for last is there by now, mostly.
-          ...(k === length - 1 && right.unpack ? [right.unpack] : []),
           '{',
           ...down.map((i) =>
             matrices.left(`a${i}`, arrays[buffer]!.a, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
@@ -195,7 +193,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let start = slice * params.slice_depth;
   let end = min(params.depth, start + params.slice_depth);
   ${fetch('start')}
-  ${right.unpack}
   ${loop}
   let row = lane_id / 2u;
   let half = lane_id % 2u;
@@ -206,7 +203,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${buffers === 2 ? '_double' : ''}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${b.integers && early ? '_early' : ''}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
+    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${buffers === 2 ? '_double' : ''}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
     directives: matrices.directives,
     raw: [...(a.raw ?? []), ...(right.code.raw ?? [])],
     inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
