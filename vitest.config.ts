@@ -1,7 +1,8 @@
-import { playwright } from '@vitest/browser-playwright';
+import { availableParallelism } from 'node:os';
 import { launchOptions } from './packages/dev/src/chromium.ts';
 import { fixtureServer } from './packages/dev/src/fixture-server.ts';
 import { wgsl } from './packages/dev/src/wgsl-plugin.ts';
+import { browserPerPage } from './scripts/lib/browser-per-page.ts';
 import { defineConfig } from 'vitest/config';
 
 const gpuTests = 'packages/*/{src,test}/**/*.gpu.test.ts';
@@ -31,13 +32,13 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 240_000,
           expect: { poll: { timeout: 30_000 } },
-          // Two pages would share one software GPU and time each other out.
-          fileParallelism: false,
+          // A page keeps little more than one core busy. More browsers than four gain nothing: the longest file decides.
+          maxWorkers: Math.min(availableParallelism(), 4),
           browser: {
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({ launchOptions: launchOptions('software') }),
+            provider: browserPerPage(launchOptions('software')),
             instances: [{ browser: 'chromium' }],
           },
         },
