@@ -4,7 +4,7 @@ import type { AttentionProblem } from '../kernels/attention/problem.ts';
 import { rowsWorkgroupBytes } from '../kernels/attention/rows.ts';
 import { wideBytes, wideThreads } from '../kernels/attention/wide.ts';
 import { rankFma } from '../kernels/gemm/choose-fma.ts';
-import { rankMatrixTiles, withTwoBuffers } from '../kernels/gemm/choose-matrix.ts';
+import { rankMatrixTiles } from '../kernels/gemm/choose-matrix.ts';
 import type { GemmChoice } from '../kernels/gemm/choose.ts';
 import type { GemmProblem } from '../kernels/gemm/problem.ts';
 import type { Capabilities } from '../plan/capabilities.ts';
@@ -30,18 +30,13 @@ export function candidatesFor(
 
 function gemmCandidates(problem: GemmProblem, rule: GemmChoice, capabilities: Capabilities): GemmChoice[] {
   switch (rule.kind) {
-    case 'matrix': {
-      const ranked = rankMatrixTiles(problem, capabilities);
-      const twice = ranked.slice(0, 2).flatMap(({ tile, slices }) => {
-        const both = withTwoBuffers(tile, capabilities);
-        return both ? [{ tile: both, slices }] : [];
-      });
-      return [...ranked.slice(0, 3), ...twice].flatMap((choice): GemmChoice[] => {
-        const { slices } = choice;
-        const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
-        return fewer.map((count) => ({ kind: 'matrix', ...choice, slices: count }));
-      });
-    }
+    case 'matrix':
+      return rankMatrixTiles(problem, capabilities)
+        .slice(0, 3)
+        .flatMap(({ tile, slices }): GemmChoice[] => {
+          const fewer = slices > 1 && slices <= 3 ? [slices, slices - 1] : [slices];
+          return fewer.map((count) => ({ kind: 'matrix', tile, slices: count }));
+        });
     case 'winograd':
     case 'fma':
       return rankFma(problem, capabilities).flatMap(({ tile, slices }): GemmChoice[] => [

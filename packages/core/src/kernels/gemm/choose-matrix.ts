@@ -1,5 +1,5 @@
 import type { Capabilities, Precision } from '../../plan/capabilities.ts';
-import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
+import type { MatrixTile } from './matrix-layout.ts';
 import { batchSize, multipliedColumns, partialBytes, type GemmProblem } from './problem.ts';
 
 export type MatrixTileName = '128x256' | '128x128' | '128x160' | '64x160' | '64x128' | '64x64';
@@ -137,16 +137,6 @@ export function matrixTile(
   subgroupRows: number,
   subgroupColumns: number,
   layout: 'kn' | 'nk',
-  buffers?: 2,
 ): MatrixTile {
-  const tile = { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns, layout };
-  return buffers ? { ...tile, buffers } : tile;
-}
-
-/** The tile with two buffers of half its depth, but no less than 32, where workgroup memory has room for them. */
-export function withTwoBuffers(tile: MatrixTile, { limits }: Capabilities): MatrixTile | undefined {
-  const both: MatrixTile = { ...tile, tileDepth: Math.max(32, tile.tileDepth / 2), buffers: 2 };
-  // B may be an activation, which lies as it lies.
-  const bytes = Math.max(matrixLayout(both, 'kn').bytes, matrixLayout(both, 'nk').bytes);
-  return bytes <= limits.maxComputeWorkgroupStorageSize ? both : undefined;
+  return { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns, layout };
 }

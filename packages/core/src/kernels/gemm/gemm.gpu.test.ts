@@ -5,8 +5,7 @@ import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
-import type { Capabilities } from '../../plan/capabilities.ts';
-import { matrixTiles, withTwoBuffers } from './choose-matrix.ts';
+import { matrixTiles } from './choose-matrix.ts';
 import { fmaTiles } from './choose-fma.ts';
 import type { GemmChoice } from './choose.ts';
 import { matrixLayout, type MatrixTile } from './matrix-layout.ts';
@@ -274,27 +273,10 @@ describe('gemm on emulated subgroup matrices', () => {
       tile('kn', { tileRows: 64, tileColumns: 64, subgroupRows: 32, subgroupColumns: 32 }),
     ));
   test('split over depth', () => run({ a: [33, 200], b: [200, 40], weight: true }, tile('kn'), 3));
-  test.each([
-    ['kn', 30, 1],
-    ['nk', 77, 1],
-    ['nk', 200, 3],
-  ] as const)('two buffers: %s, depth %d in %d', (layout, depth, slices) =>
-    run({ a: [40, depth], b: [depth, 48], weight: true }, tile(layout, { buffers: 2 }), slices),
-  );
 
   test.each(Object.entries(matrixTiles))('tile %s fits its budget', (_, shape) => {
     const { bytes, threads } = matrixLayout(shape);
     expect(bytes).toBeLessThanOrEqual(threads === 256 ? 49152 : shape.tileDepth === 64 ? 34000 : 24576);
-  });
-
-  test('two buffers are for devices that have room for them', () => {
-    const capabilities = (maxComputeWorkgroupStorageSize: number): Capabilities =>
-      ({ limits: { maxComputeWorkgroupStorageSize } }) as Capabilities;
-    const shape = matrixTiles['64x160'];
-    const both = withTwoBuffers(shape, capabilities(49152))!;
-    expect(both).toEqual({ ...shape, tileDepth: 32, buffers: 2 });
-    expect(matrixLayout(both).bytes).toBeGreaterThan(32768);
-    expect(withTwoBuffers(shape, capabilities(32768))).toBeUndefined();
   });
 });
 

@@ -89,12 +89,6 @@ const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
     slices: 1,
     emulated: true,
   }),
-  'matrix nk, two buffers': () => ({
-    kind: 'matrix',
-    tile: small('nk', { buffers: 2 }),
-    slices: 1,
-    emulated: true,
-  }),
 };
 
 const formats: Record<string, Quantization> = {

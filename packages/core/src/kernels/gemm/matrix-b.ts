@@ -12,8 +12,8 @@ export interface MatrixB {
   start: string;
   /** Reads the tile of depth from `k0` on into registers. */
   fetch(k0: string): string;
-  /** Stores what was read as halves in an array of workgroup memory. */
-  put(tile: string): string;
+  /** Stores what was read as halves in workgroup memory. */
+  put: string;
 }
 
 /** @param native whether WGSL's `f16` may be used */
@@ -34,7 +34,7 @@ function halves(
   problem: GemmProblem,
   b: PreparedB,
   { tileColumns, tileDepth, subgroupColumns }: MatrixTile,
-  { threads, firstB, pitchB }: MatrixLayout,
+  { threads, tileB, firstB, pitchB }: MatrixLayout,
   native: boolean,
 ): MatrixB {
   const alongDepth = b.layout === 'nk';
@@ -60,14 +60,13 @@ function halves(
             `${guard}{ vb${i} = ${alongDepth ? `b_fetch8(batch, ${k0} + ib${i} * 8u, nb${i})` : `b_fetch8(batch, ${k0} + ob${i}, nb${i})`}; }`,
         )
         .join('\n      '),
-    put: (tile) =>
-      slots
-        .map(({ guard }, i) =>
-          alongDepth
-            ? `${guard}{ ${tile}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
-            : `${guard}{ ${tile}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
-        )
-        .join('\n    '),
+    put: slots
+      .map(({ guard }, i) =>
+        alongDepth
+          ? `${guard}{ ${tileB}[${firstB}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i}] = b_unpack8(vb${i}); }`
+          : `${guard}{ ${tileB}[ib${i} / ${subgroupColumns / 8}u * ${tileDepth / 16}u + ob${i} / 16u][(ob${i} % 16u) * ${pitchB}u + ib${i} % ${subgroupColumns / 8}u] = b_unpack8(vb${i}); }`,
+      )
+      .join('\n    '),
   };
 }
 
@@ -81,7 +80,7 @@ function integers(
   b: PreparedB,
   packed: PackedIntegers,
   tile: MatrixTile,
-  { threads, firstB, pitchB }: MatrixLayout,
+  { threads, tileB, firstB, pitchB }: MatrixLayout,
   native: boolean,
 ): MatrixB {
   const pieces = integerPieces(problem, b, packed, tile.tileDepth, 8, native);
@@ -97,14 +96,13 @@ function integers(
       )
       .join('\n  '),
     fetch: (k0) => fetch(k0).join('\n      '),
-    put: (array) =>
-      slots
-        .map(({ guard }, i) => {
-          const stores = groups.map(
-            (g) => `${array}[bb${i}][ib${i} + ${g}u] = ${pieces.group(`cb${i}`, `vb${i}`, g)};`,
-          );
-          return `${guard}{ ${stores.join('\n      ')} }`;
-        })
-        .join('\n    '),
+    put: slots
+      .map(({ guard }, i) => {
+        const stores = groups.map(
+          (g) => `${tileB}[bb${i}][ib${i} + ${g}u] = ${pieces.group(`cb${i}`, `vb${i}`, g)};`,
+        );
+        return `${guard}{ ${stores.join('\n      ')} }`;
+      })
+      .join('\n    '),
   };
 }

@@ -1,5 +1,3 @@
-import { range } from './problem.ts';
-
 /** Sizes of a product on subgroup matrices; all multiples of 16, the depth of 32 where B may be integers. */
 export interface MatrixTile {
   tileRows: number;
@@ -10,11 +8,6 @@ export interface MatrixTile {
   subgroupColumns: number;
   /** How B is stored: rows along columns (`kn`), or along depth (`nk`), which is the better one for deep tiles. */
   layout: 'kn' | 'nk';
-  /**
-   * Two tiles of each operand in workgroup memory: one is filled while matrices of the other multiply, with one barrier a tile in
-   * place of two. Twice the memory; for tiles that are alone on a multiprocessor. One by default.
-   */
-  buffers?: 1 | 2;
 }
 
 /** How a product is computed on subgroup matrices. */
@@ -32,8 +25,9 @@ export interface MatrixLayout {
   threads: number;
   pitchA: number;
   pitchB: number;
-  /** Of each buffer the names of the arrays that hold A and B. With `nk` they share one, and B has a first block in it. */
-  tiles: { a: string; b: string }[];
+  /** Names of the arrays that hold A and B, and B's first block. With `nk` they share one. */
+  tileA: string;
+  tileB: string;
   firstB: number;
   declarations: { name: string; inner: number; blocks: number }[];
   /** Where a subgroup puts results on their way out, a matrix each, once the operands are done with. */
@@ -61,22 +55,19 @@ export function matrixLayout(tile: MatrixTile, layout: 'kn' | 'nk' = tile.layout
   const shared = layout === 'nk';
   const pitchB = shared ? pitchA : subgroupColumns / 8 + 1;
   const blocksA = tileRows / 16;
-  const tiles = range(tile.buffers ?? 1).map((i) =>
-    shared ? { a: `tiles${i}`, b: `tiles${i}` } : { a: `tile_a${i}`, b: `tile_b${i}` },
-  );
-  const declarations = tiles.flatMap(({ a, b }) =>
-    shared
-      ? [{ name: a, inner: 16 * pitchA, blocks: blocksA + tileColumns / 16 }]
-      : [
-          { name: a, inner: 16 * pitchA, blocks: blocksA },
-          { name: b, inner: 16 * pitchB, blocks: (tileColumns / subgroupColumns) * (tileDepth / 16) },
-        ],
-  );
+  const [tileA, tileB] = shared ? ['tiles', 'tiles'] : ['tile_a', 'tile_b'];
+  const declarations = shared
+    ? [{ name: tileA, inner: 16 * pitchA, blocks: blocksA + tileColumns / 16 }]
+    : [
+        { name: tileA, inner: 16 * pitchA, blocks: blocksA },
+        { name: tileB, inner: 16 * pitchB, blocks: (tileColumns / subgroupColumns) * (tileDepth / 16) },
+      ];
   return {
     threads,
     pitchA,
     pitchB,
-    tiles,
+    tileA,
+    tileB,
     firstB: shared ? blocksA : 0,
     declarations,
     places: placesIn(declarations, threads / 32),

@@ -38,9 +38,9 @@ export function matrixKernel(
   produced?: ProducedMoments,
 ): DispatchSpec {
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
-  const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns, buffers = 1 } = tile;
+  const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
   const layout = matrixLayout(tile, b.layout);
-  const { threads, pitchA, pitchB, places } = layout;
+  const { threads, tileA, tileB, firstB, pitchA, pitchB, places } = layout;
   const alongDepth = b.layout === 'nk';
   const depthGroups = tileDepth / 8;
   const a = aHalves(problem, tileDepth, !emulated);
@@ -50,55 +50,45 @@ export function matrixKernel(
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
 
   const slotsA = copies((tileRows * tileDepth) / 8, threads);
-  const { tiles: arrays, firstB } = layout;
 
   const fetch = (k0: string): string => `if (${k0} < end) {
       let step = a_step(${k0});
       ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
       ${right.fetch(k0)}
     }`;
-  const put = (buffer: number): string =>
-    [
-      ...slotsA.map(
-        ({ guard }, i) =>
-          `${guard}{ ${arrays[buffer]!.a}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = a_unpack8(ra${i}, va${i}); }`,
-      ),
-      right.put(arrays[buffer]!.b),
-    ].join('\n    ');
+  const put = [
+    ...slotsA.map(
+      ({ guard }, i) =>
+        `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = a_unpack8(ra${i}, va${i}); }`,
+    ),
+    right.put,
+  ].join('\n    ');
   const down = range(subgroupRows / 16);
   const across = range(subgroupColumns / 16);
-  const multiply = (buffer: number): string =>
-    range(tileDepth / 16)
-      .map((k) =>
-        [
-          '{',
-          ...down.map((i) =>
-            matrices.left(`a${i}`, arrays[buffer]!.a, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
-          ),
-          ...across.flatMap((j) => {
-            const load = alongDepth
-              ? matrices.right(
-                  `b${j}`,
-                  arrays[buffer]!.b,
-                  `${firstB}u + sn * ${subgroupColumns / 16}u + ${j}u`,
-                  k * 2,
-                  pitchB,
-                  'by column',
-                )
-              : matrices.right(
-                  `b${j}`,
-                  arrays[buffer]!.b,
-                  `sn * ${tileDepth / 16}u + ${k}u`,
-                  j * 2,
-                  pitchB,
-                  'by depth',
-                );
-            return [load, ...down.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
-          }),
-          '}',
-        ].join('\n      '),
-      )
-      .join('\n    ');
+  const multiply = range(tileDepth / 16)
+    .map((k) =>
+      [
+        '{',
+        ...down.map((i) =>
+          matrices.left(`a${i}`, tileA, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
+        ),
+        ...across.flatMap((j) => {
+          const load = alongDepth
+            ? matrices.right(
+                `b${j}`,
+                tileB,
+                `${firstB}u + sn * ${subgroupColumns / 16}u + ${j}u`,
+                k * 2,
+                pitchB,
+                'by column',
+              )
+            : matrices.right(`b${j}`, tileB, `sn * ${tileDepth / 16}u + ${k}u`, j * 2, pitchB, 'by depth');
+          return [load, ...down.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
+        }),
+        '}',
+      ].join('\n      '),
+    )
+    .join('\n    ');
 
   // Results leave through the memory of the operands as floats, as many matrices at a time as it holds. Of each a lane
   // takes half a row.
@@ -140,31 +130,6 @@ export function matrixKernel(
   const slices = partial?.slices ?? 1;
   const tiles = tilesM * tilesN;
 
-  const loop =
-    buffers === 1
-      ? `for (var k0 = start; k0 < end; k0 += ${tileDepth}u) {
-    workgroupBarrier();
-    ${put(0)}
-    workgroupBarrier();
-    ${fetch(`(k0 + ${tileDepth}u)`)}
-    ${multiply(0)}
-  }`
-      : `${put(0)}
-  ${fetch(`(start + ${tileDepth}u)`)}
-  workgroupBarrier();
-  for (var k0 = start; k0 < end; k0 += ${2 * tileDepth}u) {
-    ${put(1)}
-    ${fetch(`(k0 + ${2 * tileDepth}u)`)}
-    ${multiply(0)}
-    workgroupBarrier();
-    if (k0 + ${tileDepth}u < end) {
-      ${put(0)}
-      ${fetch(`(k0 + ${3 * tileDepth}u)`)}
-      ${multiply(1)}
-    }
-    workgroupBarrier();
-  }`;
-
   const body = `
 ${layout.declarations.map(({ name, inner, blocks }) => matrices.declare(name, inner, blocks)).join('\n')}
 ${storeCode(problem, partial)}
@@ -193,7 +158,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let start = slice * params.slice_depth;
   let end = min(params.depth, start + params.slice_depth);
   ${fetch('start')}
-  ${loop}
+  for (var k0 = start; k0 < end; k0 += ${tileDepth}u) {
+    workgroupBarrier();
+    ${put}
+    workgroupBarrier();
+    ${fetch(`(k0 + ${tileDepth}u)`)}
+    ${multiply}
+  }
   let row = lane_id / 2u;
   let half = lane_id % 2u;
   ${moments?.start ?? ''}
@@ -203,7 +174,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   const workgroups = tiles * slices * batchSize(problem);
   const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${buffers === 2 ? '_double' : ''}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
+    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
     directives: matrices.directives,
     raw: [...(a.raw ?? []), ...(right.code.raw ?? [])],
     inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
