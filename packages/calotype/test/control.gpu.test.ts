@@ -100,6 +100,25 @@ test.each(['encode', 'denoise', 'decode'] as const)(
   },
 );
 
+test('with half of the GPU it rests for about half of the time', async () => {
+  const { signal } = new AbortController();
+  const limits = new AbortController();
+  const options = { numInferenceSteps: 4, guidanceScale: 1, width: 128, height: 128 };
+  const holding = new Promise<void>((ready, failed) => {
+    const emit = ({ type }: { type: string }): void => void (type === 'ready' && ready());
+    served.service.hold({ model, gpuShare: 0.5 }, { ...context(limits.signal), emit }).catch(failed);
+  });
+  await holding;
+  const began = performance.now();
+  const { restedMs } = engine;
+  await generate(options, {}, signal);
+  const rested = (engine.restedMs - restedMs) / (performance.now() - began);
+  limits.abort();
+  await expect.poll(() => engine.gpuShare).toBe(1);
+  expect(rested).toBeGreaterThan(0.3);
+  expect(rested).toBeLessThan(0.6);
+});
+
 test('a preview is two dispatches and one small read-back, beside the steps', async () => {
   const counts = { dispatches: 0, created: 0, readBytes: 0 };
   const counted = async (previewEvery: number | undefined): Promise<typeof counts> => {

@@ -8,7 +8,7 @@ const NEWEST = 0.3;
 /** What a stage has lately taken. */
 interface Typical {
   steps: number;
-  /** GPU time of one job's step: that of the step, divided by the jobs in it. */
+  /** One job's part of a step: what the step took, divided by the jobs in it. */
   stepMs: number;
 }
 
@@ -56,7 +56,7 @@ export class Estimates {
     return sum;
   }
 
-  /** GPU time that the request itself still needs, as far as it is known. */
+  /** Time that the request itself still needs, as far as it is known. */
   #work(entry: Entry): number | undefined {
     let ms: number | undefined;
     for (const [index, stage] of entry.chain.stages.entries()) {

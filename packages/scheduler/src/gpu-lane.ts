@@ -8,29 +8,31 @@ const DEPTH = 2;
 const AHEAD_MS = 20;
 const MOST_DEPTH = 8;
 
-/** What a step cost, and when the GPU was at it, in milliseconds. */
+/** What a step cost, and when the GPU was at it, rests included, in milliseconds. */
 export interface Busy {
   ms: number;
   start: number;
   end: number;
 }
 
+/** A point in time, and how much of the time up to it the GPU was not kept from work. */
+export interface Moment {
+  at: number;
+  workedMs: number;
+}
+
 /** Meters the one queue of a GPU: how much may be submitted, and what each step took. */
 export class GpuLane {
-  /**
-   * Share of the time that the GPU may be busy with this, above 0 and at most 1. Below 1 steps are not queued behind each
-   * other, and a pause follows each.
-   */
-  share: number;
   readonly #whenDone: () => Promise<unknown>;
+  readonly #restedMs: () => number;
   /** What is submitted and not done, with what it is expected to take. */
   readonly #inFlight = new Map<Promise<void>, number>();
-  #lastDone = 0;
-  #pauseUntil = 0;
+  #lastDone: Moment = { at: 0, workedMs: 0 };
 
-  constructor(whenDone: () => Promise<unknown>, share: number) {
+  /** @param restedMs see `SchedulerOptions` */
+  constructor(whenDone: () => Promise<unknown>, restedMs: () => number) {
     this.#whenDone = whenDone;
-    this.share = share;
+    this.#restedMs = restedMs;
   }
 
   /** Steps submitted and not done. */
@@ -38,28 +40,31 @@ export class GpuLane {
     return this.#inFlight.size;
   }
 
+  now(): Moment {
+    const at = performance.now();
+    return { at, workedMs: at - this.#restedMs() };
+  }
+
   /** Resolves when the next step may be submitted. */
   async room(): Promise<void> {
     while (this.#isFull) await this.#inFlight.keys().next().value;
-    const pause = this.#pauseUntil - performance.now();
-    if (this.share < 1 && pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
   }
 
   get #isFull(): boolean {
     const { size } = this.#inFlight;
-    if (size < DEPTH) return this.share < 1 && size > 0;
-    if (this.share < 1 || size >= MOST_DEPTH) return true;
+    if (size < DEPTH) return false;
+    if (size >= MOST_DEPTH) return true;
     let aheadMs = 0;
     for (const expected of this.#inFlight.values()) aheadMs += expected;
     return aheadMs >= AHEAD_MS;
   }
 
   /**
-   * Follows what was submitted from `start` on; calls `measured` once the GPU is through. Not after a loss.
+   * Follows what was submitted from `begun` on; calls `measured` once the GPU is through. Not after a loss.
    *
    * @param expectedMs what it should take; `undefined` where nothing is known
    */
-  submitted(start: number, expectedMs: number | undefined, measured: (busy: Busy) => void): void {
+  submitted(begun: Moment, expectedMs: number | undefined, measured: (busy: Busy) => void): void {
     const follow = async (): Promise<void> => {
       try {
         await this.#whenDone();
@@ -69,11 +74,10 @@ export class GpuLane {
       } finally {
         this.#inFlight.delete(following);
       }
-      const end = performance.now();
-      const from = Math.max(start, this.#lastDone);
+      const end = this.now();
+      const start = begun.at > this.#lastDone.at ? begun : this.#lastDone;
       this.#lastDone = end;
-      this.#pauseUntil = end + (end - from) * (1 / this.share - 1);
-      measured({ ms: end - from, start: from, end });
+      measured({ ms: end.workedMs - start.workedMs, start: start.at, end: end.at });
     };
     // Not before this function has returned, so that `follow` can name its own promise.
     const following: Promise<void> = Promise.resolve().then(follow);

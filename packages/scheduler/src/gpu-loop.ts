@@ -1,4 +1,4 @@
-import type { Busy, GpuLane } from './gpu-lane.ts';
+import type { Busy, GpuLane, Moment } from './gpu-lane.ts';
 import type { NextStep } from './next-step.ts';
 import type { FairShare } from './policy.ts';
 import { stageOf, type Entry } from './request.ts';
@@ -54,8 +54,7 @@ export class GpuLoop {
     const stage = stageOf(leader);
     const jobs = batch.map(({ job }) => job!);
     const lives = batch.map(({ life }) => life);
-    const start = performance.now();
-    const settleCost = this.#charge(batch, jobs[0]!, start);
+    const settleCost = this.#charge(batch, jobs[0]!, this.lane.now());
     const controller = new AbortController();
     // Whoever is left wants the step; when all are gone nobody does.
     const stop = (): void => {
@@ -84,7 +83,7 @@ export class GpuLoop {
   }
 
   /** Charges the clients what the step will probably cost. The result, called once it is submitted, corrects that. */
-  #charge(batch: readonly Entry[], job: StageJob<unknown>, start: number): () => void {
+  #charge(batch: readonly Entry[], job: StageJob<unknown>, begun: Moment): () => void {
     const [leader] = batch as readonly [Entry];
     const stage = stageOf(leader);
     const key = this.#costs.keyOf(leader);
@@ -93,10 +92,11 @@ export class GpuLoop {
     this.#fairness.serve(leader.client);
     for (const { client } of batch) this.#fairness.charge(client, estimate);
     return () =>
-      this.lane.submitted(start, expected, (busy) => {
-        const { ms } = busy;
+      this.lane.submitted(begun, expected, (busy) => {
+        const { ms, start, end } = busy;
         this.#costs.sizes.record(key, batch.length, ms);
-        this.#costs.estimates.record(stage, job.steps, batch.length, ms);
+        // Whoever waits for it waits for rests too.
+        this.#costs.estimates.record(stage, job.steps, batch.length, end - start);
         for (const { client } of batch) this.#fairness.charge(client, ms / batch.length - estimate);
         this.#host.measured(batch, stage, busy);
       });

@@ -9,8 +9,8 @@ export interface SchedulerOptions {
   maxActive?: number;
   /** Most jobs in one step, whatever stages allow. */
   maxBatch?: number;
-  /** See `GpuLane.share`. Default 1. */
-  gpuShare?: number;
+  /** Milliseconds so far that the GPU was kept from work on purpose: no part of what steps cost. Default: none. */
+  restedMs?: () => number;
   /**
    * Bytes that all jobs together may hold, as their stages count them: what requests add to the models, whose memory has a
    * budget of its own. One job alone may hold more: then it is the device that refuses.

@@ -56,7 +56,7 @@ export class Scheduler {
     this.#options = options;
     this.maxActive = options.maxActive ?? Infinity;
     this.maxBatch = options.maxBatch ?? Infinity;
-    const lane = new GpuLane(options.whenDone ?? (async () => {}), options.gpuShare ?? 1);
+    const lane = new GpuLane(options.whenDone ?? (async () => {}), options.restedMs ?? (() => 0));
     this.#loop = new GpuLoop(lane, this.#nextStep, this.#fairness, {
       next: () => {
         const isOpen = !this.#disposed && !this.#recovery;
@@ -78,17 +78,6 @@ export class Scheduler {
 
   set trace(trace: Trace | undefined) {
     this.#reporter.trace = trace;
-  }
-
-  /** Share of the time that the GPU may be busy with requests. See `GpuLane.share`. */
-  get gpuShare(): number {
-    return this.#loop.lane.share;
-  }
-
-  set gpuShare(share: number) {
-    if (!(share > 0 && share <= 1))
-      throw new RangeError(`gpuShare: expected above 0 and at most 1, got ${share}.`);
-    this.#loop.lane.share = share;
   }
 
   /** What is here: requests, those of them that have left the queue, bytes and steps under way. All 0 when idle. */

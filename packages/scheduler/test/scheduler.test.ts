@@ -41,14 +41,14 @@ test('a request goes through all stages and tells of each', async () => {
 test('requests that may share steps do, and learn how many are best', async () => {
   rig.make();
   const work = rig.pictures();
-  const results = Array.from({ length: 8 }, (_, id) => rig.scheduler.submit(work, { id, steps: 40 }).result);
+  const results = Array.from({ length: 8 }, (_, id) => rig.scheduler.submit(work, { id, steps: 60 }).result);
   await settle();
   expect(await Promise.all(results)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   const sizes = rig.gpu.log.filter(({ stage }) => stage === 'denoise').map(({ ids }) => ids.length);
   expect(sizes.slice(0, 3)).toEqual([1, 1, 1]);
   expect(Math.max(...sizes)).toBe(8);
   // Once it is known that eight are best, eight it is.
-  expect(sizes.filter((size) => size === 8).length).toBeGreaterThan(20);
+  expect(sizes.filter((size) => size === 8).length).toBeGreaterThan(30);
   rig.expectIdle();
 });
 
@@ -61,8 +61,9 @@ test('steps are not shared where that gains nothing', async () => {
   await settle();
   await Promise.all(results);
   const sizes = rig.gpu.log.map(({ ids }) => ids.length);
-  // One to warm up, three to measure, one that was submitted before that was known.
-  expect(sizes.filter((size) => size > 1).length).toBeLessThanOrEqual(5);
+  // One to warm up, seven to be sure of it, some that were submitted before that was known, or to see whether it still holds.
+  expect(sizes.filter((size) => size > 1).length).toBeLessThanOrEqual(15);
+  expect(Math.max(...sizes)).toBe(2);
   // And so the first is done first, not all at the end.
   expect(rig.gpu.log.slice(0, 40).filter(({ ids }) => ids.includes(0)).length).toBe(30);
 });
@@ -203,15 +204,4 @@ test('the queue position is told whenever it changes, and time left is guessed f
   expect(positions).toEqual([2, 1]);
   const took = performance.now() - began;
   expect(Math.abs(guess! - took) / took).toBeLessThan(0.15);
-});
-
-test('less than the whole GPU is taken where that is asked for', async () => {
-  rig.make({ gpuShare: 0.5 });
-  await Promise.all([rig.scheduler.submit(rig.pictures(), { id: 0, steps: 20 }).result, settle()]);
-  const first = rig.gpu.log[0]!.start;
-  const last = rig.gpu.log.at(-1)!.end;
-  const busy = rig.gpu.log.reduce((sum, { start, end }) => sum + end - start, 0);
-  expect(busy / (last - first)).toBeGreaterThan(0.4);
-  expect(busy / (last - first)).toBeLessThan(0.55);
-  expect(() => (rig.scheduler.gpuShare = 0)).toThrow(RangeError);
 });

@@ -45,7 +45,9 @@ export class DiffusionEngine {
   readonly #reorder = new Map<string, ReturnType<Scheduler['submit']>['reorder']>();
   /** What those who hold models allow. The least counts. */
   readonly #limits = new Set<EngineLimits>();
-  /** The budget that the engine of now was made with. */
+  /** The engine of now, or the one before while there is none. */
+  #engine: Engine | undefined;
+  /** The budget that it was made with. */
   #ownBudget = Infinity;
 
   #recordsKernels = false;
@@ -59,7 +61,7 @@ export class DiffusionEngine {
     this.#thread.trace = () => this.scheduler.trace;
     this.#chain = generationChain(this.#thread);
     const create = async (): Promise<Engine> => {
-      const engine = await createEngine();
+      const engine = (this.#engine = await createEngine());
       this.#ownBudget = engine.memoryBudget;
       this.#apply(engine);
       return engine;
@@ -71,6 +73,7 @@ export class DiffusionEngine {
         const engine = await this.#models.current();
         await engine?.until(engine.device.queue.onSubmittedWorkDone());
       },
+      restedMs: () => this.#engine?.restedMs ?? 0,
       isLoss: (error) => error instanceof DeviceLostError,
       isOutOfMemory: (error) => error instanceof OutOfMemoryError,
       recover: () => this.#models.recover(),

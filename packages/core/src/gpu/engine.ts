@@ -76,8 +76,8 @@ export class Engine {
   /** Resolves when the device is lost, with what every call throws from then on. */
   readonly lost: Promise<DeviceLostError>;
   /**
-   * Part of the time that runs with a signal may keep the GPU busy, above 0 and at most 1. Below 1 a pause follows every
-   * command buffer, so that whatever else uses the GPU (a page's frames) gets its turn.
+   * Part of the time that runs with a signal may keep the GPU busy, above 0 and at most 1. Below 1 they do so for 10 ms at a
+   * time and let it rest in between, so that whatever else uses the GPU (a page's frames) gets its turn.
    */
   gpuShare = 1;
   /**
@@ -160,6 +160,11 @@ export class Engine {
     checkBudget(bytes);
     this.buffers.limitBytes = bytes;
     this.buffers.makeRoom(0);
+  }
+
+  /** Milliseconds so far that runs were kept from the GPU for `gpuShare`. */
+  get restedMs(): number {
+    return this.pacer.restedMs;
   }
 
   /** Throws `DisposedError` or `DeviceLostError` when nothing can run here any more. */

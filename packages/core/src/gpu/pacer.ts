@@ -18,6 +18,19 @@ const MOST_DISPATCHES = 256;
 /** What a command buffer of a program that has not run yet counts as: with one ahead of it, the next one waits. */
 const UNKNOWN_MS = AHEAD_MS;
 
+/**
+ * With a share below 1: how long the GPU is kept busy before it rests. A page's frame that comes at the wrong moment waits for that
+ * long at most, and has the rest of its 16.7 ms. The news that a burst is done comes up to 2 ms late in Chromium, and counts as a
+ * part of it, so shorter bursts would get much less than their share.
+ */
+const BURST_MS = 10;
+
+/** A burst that would leave less than this does not go on. */
+const LEAST_MS = 1;
+
+/** Rest beyond what is owed that the next rest is shortened by: timers are late, by 4 ms where they follow each other. */
+const LATE_MS = 8;
+
 /** What is left of an earlier measurement's weight after each new one. */
 const DECAY = 0.7;
 
@@ -37,23 +50,34 @@ export class DispatchTimes {
     return this.#dispatches > 0 ? (this.#ms / this.#dispatches) * dispatches : undefined;
   }
 
-  /** How many the next command buffer should have. */
-  get perBuffer(): number {
+  /** How many a command buffer should have that may take so long. */
+  perBuffer(ms: number = BUFFER_MS): number {
     const one = this.expected(1);
     if (one === undefined) return UNKNOWN_DISPATCHES;
-    return Math.min(Math.max(Math.floor(BUFFER_MS / one), 1), MOST_DISPATCHES);
+    return Math.min(Math.max(Math.floor(ms / one), 1), MOST_DISPATCHES);
   }
 }
 
 /**
  * Keeps what runs on a device a little ahead of the GPU, by the time that its command buffers take, so that an abort finds
- * little of it submitted. With a share below 1 it is not kept ahead at all, and pauses between.
+ * little of it submitted. With a share below 1 the GPU works in bursts of `BURST_MS`, and rests after each for as long as keeps
+ * the share.
  */
 export class Pacer {
   readonly #share: () => number;
   readonly #pending: { done: Promise<void>; ms: number }[] = [];
   #lastDone = 0;
-  #pauseUntil = 0;
+  /** When the GPU last began to be busy, and when it should be through with all that is submitted. */
+  #busySince = 0;
+  #freeAt = 0;
+  /** How long the GPU has been busy since the last rest, but for what it is at. */
+  #burstMs = 0;
+  /** When all rest that is owed is over. */
+  #restUntil = 0;
+  #resting: Promise<void> | undefined;
+  /** When the GPU began to rest, if it does. */
+  #restingSince: number | undefined;
+  #restedMs = 0;
 
   /** @param share part of the time that the GPU may be kept busy, above 0 and at most 1 */
   constructor(share: () => number = () => 1) {
@@ -65,14 +89,20 @@ export class Pacer {
     return this.#pending.length;
   }
 
-  /** Whether the GPU has something to do. */
-  get isBusy(): boolean {
-    return this.pending > 0;
-  }
-
   /** Milliseconds of work submitted and not done, as far as it is known. */
   get aheadMs(): number {
     return this.#pending.reduce((sum, { ms }) => sum + ms, 0);
+  }
+
+  /** Milliseconds that the GPU has been kept from work for its share, all in all. */
+  get restedMs(): number {
+    const since = this.#restingSince;
+    return this.#restedMs + (since === undefined ? 0 : performance.now() - since);
+  }
+
+  /** What the next command buffer may take, where there is no need to wait. */
+  get bufferMs(): number {
+    return this.#share() < 1 ? Math.min(this.#burstLeftMs, BUFFER_MS) : BUFFER_MS;
   }
 
   /**
@@ -81,33 +111,63 @@ export class Pacer {
    */
   submitted(done: Promise<unknown>, dispatches: number, times: DispatchTimes): void {
     const start = performance.now();
-    const wasBusy = this.isBusy;
+    const wasBusy = this.pending > 0;
+    const ms = times.expected(dispatches) ?? UNKNOWN_MS;
+    // With all of the GPU there are no bursts to measure.
+    if (!wasBusy || this.#share() === 1) this.#busySince = start;
+    this.#freeAt = (wasBusy ? this.#freeAt : start) + ms;
     const timed = done.then(() => {
       const now = performance.now();
       const took = Math.max(now - Math.max(start, this.#lastDone), 0.01);
-      const share = this.#share();
-      // After a pause the time until it was heard of counts too: that is better than nothing, but not more.
+      // After a pause the time until it was heard of counts too: that is better than nothing, but not more. In bursts it always
+      // counts: ends that are heard of at once are told apart only by their sum.
       const expected = times.expected(dispatches);
-      if (wasBusy || share < 1 || expected === undefined || took < expected) times.record(took, dispatches);
+      if (wasBusy || this.#share() < 1 || expected === undefined || took < expected)
+        times.record(took, dispatches);
       this.#lastDone = now;
-      this.#pauseUntil = now + took * (1 / share - 1);
       void this.#pending.shift();
+      this.#freeAt = Math.min(this.#freeAt, now + this.aheadMs);
+      if (this.pending === 0) this.#drained(now);
     });
     // Whoever waits for it hears of a lost device.
     void timed.catch(() => {});
-    this.#pending.push({ done: timed, ms: times.expected(dispatches) ?? UNKNOWN_MS });
+    this.#pending.push({ done: timed, ms });
   }
 
   /** What to wait for before the next command buffer is submitted; `undefined` where there is no need to wait. */
   get wait(): Promise<void> | undefined {
-    if (this.#share() < 1) return this.#pause();
+    if (this.#resting) return this.#resting;
+    if (this.#share() < 1) return this.#burstLeftMs < LEAST_MS ? (this.#resting = this.#rest()) : undefined;
     const isEnough = this.#pending.length >= FEWEST_AHEAD && this.aheadMs > AHEAD_MS;
     return isEnough ? this.#pending[0]!.done : undefined;
   }
 
-  async #pause(): Promise<void> {
-    await this.#pending.at(-1)?.done;
-    const ms = this.#pauseUntil - performance.now();
-    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+  /** How much longer the GPU may be kept busy. */
+  get #burstLeftMs(): number {
+    const now = performance.now();
+    const current = this.pending > 0 ? Math.max(now, this.#freeAt) - this.#busySince : 0;
+    return BURST_MS - this.#burstMs - current;
+  }
+
+  #drained(now: number): void {
+    const busyMs = now - this.#busySince;
+    this.#burstMs += busyMs;
+    this.#restUntil = Math.max(this.#restUntil, this.#busySince - LATE_MS) + busyMs / this.#share();
+  }
+
+  async #rest(): Promise<void> {
+    try {
+      await this.#pending.at(-1)?.done;
+      const now = performance.now();
+      if (now < this.#restUntil) {
+        this.#restingSince = now;
+        await new Promise((resolve) => setTimeout(resolve, this.#restUntil - now));
+        this.#restedMs = this.restedMs;
+        this.#restingSince = undefined;
+      }
+      this.#burstMs = 0;
+    } finally {
+      this.#resting = undefined;
+    }
   }
 }

@@ -113,19 +113,21 @@ export class Program {
         continue;
       }
       const { dispatches } = unit;
-      const { device, pacer } = this.#engine;
-      let count = pacer.isBusy ? Infinity : FIRST_DISPATCHES;
+      const { device, gpuShare, pacer } = this.#engine;
+      // A GPU that rests is not waiting.
+      let count = pacer.pending > 0 || gpuShare < 1 ? Infinity : FIRST_DISPATCHES;
       for (let at = 0; at < dispatches.length;) {
-        const part = dispatches.slice(at, at + Math.min(count, this.#times.perBuffer));
+        // Whoever waited too may have had that turn.
+        for (let wait = signal && pacer.wait; wait; wait = pacer.wait) {
+          await this.#engine.until(wait, signal);
+          this.#checkAfterWait(signal);
+        }
+        const most = this.#times.perBuffer(signal && pacer.bufferMs);
+        const part = dispatches.slice(at, at + Math.min(count, most));
         at += part.length;
         count *= 2;
         this.#submit(part, buffers, profiler);
-        if (!signal) continue;
-        pacer.submitted(device.queue.onSubmittedWorkDone(), part.length, this.#times);
-        const { wait } = pacer;
-        if (!wait) continue;
-        await this.#engine.until(wait, signal);
-        this.#checkAfterWait(signal);
+        if (signal) pacer.submitted(device.queue.onSubmittedWorkDone(), part.length, this.#times);
       }
     }
   }
