@@ -2,34 +2,46 @@
 const WORTHWHILE = 1.02;
 
 /** Samples of a size before it is compared. The first one, which compiles and allocates, is not among them. */
-const ENOUGH = 3;
+const ENOUGH = 5;
 
-/** Samples kept. */
-const KEPT = 8;
+/** Samples of a size that count. */
+const KEPT = 16;
 
-/** Choices after which a size that did not pay is measured anew: what a step costs may have changed, or been seen wrongly. */
-const RETRY = 200;
+/** How much more than its samples say a size may give, divided by their number. */
+const UNSURE = 0.25;
+
+/**
+ * Jobs, times the size, that others run until it may give as much more again: what a step costs may have changed, or been seen
+ * wrongly. So a size that gives much less is tried less often, and all of them together take a few hundredths of the time.
+ */
+const DOUBTFUL = 25;
+
+/** What is known of a size. */
+interface Costs {
+  /** Milliseconds, latest last. */
+  samples: number[];
+  /** Jobs that others have run since, where there were enough for it. */
+  passed: number;
+}
 
 /**
  * Learns for each kind of work how many jobs to run at once, from what they cost. Sizes are powers of two: any other number of jobs
  * counts as the next one, to which stages may fill it up.
  */
 export class BatchSizes {
-  /** Batch key → size → milliseconds, latest last. */
-  readonly #samples = new Map<string, Map<number, number[]>>();
-  /** Batch key → choices since its largest size was found not to pay. */
-  readonly #settled = new Map<string, number>();
+  readonly #costs = new Map<string, Map<number, Costs>>();
   /** Sizes that ran out of memory, and what is larger. */
   readonly #tooLarge = new Map<string, number>();
 
   /** Notes what a step of so many jobs cost. */
   record(key: string, jobs: number, ms: number): void {
     const size = sizeFor(jobs);
-    let sizes = this.#samples.get(key);
-    if (!sizes) this.#samples.set(key, (sizes = new Map()));
+    let sizes = this.#costs.get(key);
+    if (!sizes) this.#costs.set(key, (sizes = new Map()));
     const costs = sizes.get(size);
-    if (!costs) sizes.set(size, []);
-    else if (costs.push(ms) > KEPT) costs.shift();
+    if (!costs) return void sizes.set(size, { samples: [], passed: 0 });
+    costs.passed = 0;
+    if (costs.samples.push(ms) > KEPT) costs.samples.shift();
   }
 
   /** Notes that `size` jobs do not fit into memory. */
@@ -44,38 +56,39 @@ export class BatchSizes {
 
   /** Milliseconds of a step of so many jobs; `undefined` before it was measured. */
   cost(key: string, jobs: number): number | undefined {
-    const costs = this.#samples.get(key)?.get(sizeFor(jobs));
-    return costs && costs.length > 0 ? typical(costs) : undefined;
+    const samples = this.#costs.get(key)?.get(sizeFor(jobs))?.samples ?? [];
+    return samples.length > 0 ? typical(samples) : undefined;
+  }
+
+  /** How many of `available` jobs to run now, at most `limit` (`best`). Counts as a choice. */
+  choose(key: string, available: number, limit: number): number {
+    const jobs = this.best(key, available, limit);
+    for (const [size, costs] of this.#costs.get(key) ?? []) {
+      if (size <= Math.min(available, limit)) costs.passed += jobs;
+    }
+    return jobs;
   }
 
   /**
-   * How many of `available` jobs to run at once: the size with the best throughput, or the next larger one while
-   * growing has paid so far and it is not known yet.
+   * How many of `available` jobs to run at once: the size that may have the best throughput, where the less is known of one the
+   * more it is trusted. The next size is tried where the half of it is the best of the smaller ones.
    */
-  choose(key: string, available: number, limit: number): number {
+  best(key: string, available: number, limit: number): number {
     const most = Math.min(limit, (this.#tooLarge.get(key) ?? Infinity) - 1);
-    let best = 1;
-    let bestRate = 0;
+    let [best, bestRate] = [1, 0];
+    let [sure, sureRate] = [1, 0];
     for (let size = 1; size <= most; size *= 2) {
-      const isFull = size <= available;
-      const known = this.#samples.get(key)?.get(size)?.length ?? 0;
-      if (known < ENOUGH) return isFull ? size : best;
+      const { samples, passed } = this.#costs.get(key)?.get(size) ?? { samples: [], passed: 0 };
       const jobs = Math.min(size, available);
-      const rate = jobs / this.cost(key, size)!;
-      if (rate <= bestRate * WORTHWHILE) {
-        if (isFull && this.#isToRetry(key)) this.#samples.get(key)!.set(size, []);
-        break;
-      }
-      [best, bestRate] = [jobs, rate];
-      if (!isFull) break;
+      if (samples.length >= ENOUGH) {
+        const rate = jobs / typical(samples);
+        if (rate > sureRate * WORTHWHILE) [sure, sureRate] = [jobs, rate];
+        const hoped = rate * (1 + (UNSURE / samples.length) * (1 + passed / (size * DOUBTFUL)));
+        if (hoped > bestRate * WORTHWHILE) [best, bestRate] = [jobs, hoped];
+      } else if (size <= Math.min(available, 2 * sure)) return size;
+      if (size >= available) break;
     }
     return best;
-  }
-
-  #isToRetry(key: string): boolean {
-    const count = (this.#settled.get(key) ?? 0) + 1;
-    this.#settled.set(key, count % RETRY);
-    return count === RETRY;
   }
 }
 
@@ -85,11 +98,11 @@ function sizeFor(jobs: number): number {
 }
 
 /**
- * The median of the means of neighbours: now and then something else adds to a step, and where the ends of two are heard of at once,
- * one seems to have taken nothing and the other both.
+ * The lower quartile of the means of neighbours. Where the ends of two are heard of at once, one seems to have taken nothing and the
+ * other both; now and then something else adds to a step, and a size that seems slower than it is will not be taken again for long.
  */
 function typical(samples: readonly number[]): number {
   if (samples.length < 2) return samples[0]!;
   const means = samples.slice(1).map((value, i) => (value + samples[i]!) / 2);
-  return means.toSorted((a, b) => a - b)[Math.floor((means.length - 1) / 2)]!;
+  return means.toSorted((a, b) => a - b)[Math.floor((means.length - 1) / 4)]!;
 }

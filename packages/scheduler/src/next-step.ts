@@ -45,7 +45,7 @@ export class NextStep {
     );
     const costKey = this.keyOf(leader);
     // Where larger batches gain nothing, nobody needs to join.
-    const wanted = this.sizes.choose(costKey, limit, limit);
+    const wanted = this.sizes.best(costKey, limit, limit);
     const joiner = mates.length < wanted ? this.#joiner(leader, ready) : undefined;
     if (joiner) return [joiner];
     return mates.slice(0, this.sizes.choose(costKey, mates.length, limit));
