@@ -15,7 +15,7 @@ test('isolated from other origins, and without its server after the first visit'
   const server = await serve(mounts, { headers });
   await page.goto(`${server.url}/some/path/`);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
-  await expect(page.locator('html[data-offline="ready"]')).toBeAttached({ timeout: 100_000 });
+  await expect(page.locator('html[data-offline="ready"]')).toBeAttached({ timeout: 200_000 });
   await server.close();
 
   await page.reload();
@@ -23,7 +23,7 @@ test('isolated from other origins, and without its server after the first visit'
   await expect(demo.prompt).toBeFocused();
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   // The denoiser's turn comes when the configs, the tokenizer and the text encoder have been read from the cache.
-  await expect(page.getByText(/Loading .*: .* the (denoiser|decoder)/)).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText(/Loading .*: .* the (denoiser|decoder)/)).toBeVisible({ timeout: 90_000 });
   await expect(demo.trouble).toHaveCount(0);
   await page.getByRole('button', { name: 'About Calotype and its model' }).click();
   await expect(page.getByRole('dialog')).toContainText('The model:');

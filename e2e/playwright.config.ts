@@ -2,13 +2,13 @@ import { fileURLToPath } from 'node:url';
 import { launchOptions } from '@calotype/dev/chromium';
 import { defineConfig } from 'playwright/test';
 
-// The demo as `npm start` serves it. One worker: pages would share one software GPU and time each other out.
+// The demo as `npm start` serves it. Each worker has a browser, and each browser a software GPU of its own.
 export default defineConfig({
   testDir: '.',
   globalSetup: fileURLToPath(new URL('./model-host.ts', import.meta.url)),
   outputDir: '../test-results/e2e',
-  workers: 1,
-  timeout: 120_000,
+  workers: 2,
+  timeout: 300_000,
   expect: { timeout: 30_000 },
   use: {
     baseURL: 'http://localhost:4321',
