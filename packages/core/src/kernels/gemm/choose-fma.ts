@@ -13,8 +13,6 @@ interface RatedTile {
 
 /** Tiles of the f32 back end, from large to small: [rows, columns, depth, thread's rows, thread's columns]. */
 export const fmaTiles: Readonly<Record<FmaTileName, FmaTile>> = {
-  /** 160 divides the widths of SD and SDXL: of 320 columns three tiles of 128 waste a sixth. */
-  broad: fmaTile(128, 160, 16, 16, 8),
   large: fmaTile(128, 128, 16, 16, 8),
   medium: fmaTile(64, 64, 16, 8, 8),
   small: fmaTile(32, 32, 16, 4, 8),
@@ -23,11 +21,9 @@ export const fmaTiles: Readonly<Record<FmaTileName, FmaTile>> = {
   narrow16: fmaTile(128, 16, 16, 8, 8),
 };
 
-export type FmaTileName = 'broad' | 'large' | 'medium' | 'small' | 'narrow8' | 'narrow16';
+export type FmaTileName = 'large' | 'medium' | 'small' | 'narrow8' | 'narrow16';
 
 const wide: readonly RatedTile[] = [
-  // A cautious guess, not measured yet: taken where it fills the card much better. Tuning tries it anyway.
-  { tile: fmaTiles.broad, rate: 4.4e10, resident: 2 },
   { tile: fmaTiles.large, rate: 6.2e10, resident: 2 },
   // More fit, but together they are no faster.
   { tile: fmaTiles.medium, rate: 1.98e10, resident: 5 },
@@ -64,7 +60,7 @@ export function rankFma(problem: GemmProblem, { limits }: Capabilities): FmaEsti
   const candidates = narrow ? [{ tile: narrow, rate: 4e9, resident: 8 }] : wide;
   const ranked: FmaEstimate[] = [];
   for (const candidate of candidates) {
-    // The largest want a little more than what WebGPU promises.
+    // The largest wants a little more than what WebGPU promises.
     if (fmaBytes(candidate.tile) > limits.maxComputeWorkgroupStorageSize) continue;
     let best = { tile: candidate.tile, slices: 1, seconds: Infinity };
     for (const slices of [1, 2, 3, 4, 6, 8, 12, 16]) {
