@@ -5,6 +5,7 @@ import { float32, model, type NodeSpec, type TensorSpec } from '../../core/test/
 import { createSampler, ModelFolderError, OptionError, TextToImagePipeline } from '../src/index.ts';
 import { LatentDecoder } from '../src/stages/decode-latents.ts';
 import { StageKernels } from '../src/stages/kernels.ts';
+import { PictureMaker } from '../src/stages/picture.ts';
 import { Previewer } from '../src/stages/preview.ts';
 import { uploadTensor } from '../src/stages/memory.ts';
 import { randoms } from './merged-model.ts';
@@ -163,6 +164,31 @@ test('colours learnt from a linear decoder are that decoder', async () => {
   expect(most).toBeLessThanOrEqual(1);
   previewer.dispose();
   decoder.dispose();
+  kernels.dispose();
+});
+
+test('pictures of four megapixels, two at once', async () => {
+  const size = 2048;
+  const plane = size * size;
+  const values = new Float32Array(3 * plane);
+  for (let i = 0; i < values.length; i++) values[i] = ((i * 7) % 256) / 255;
+  using planes = uploadTensor(engine, [1, 3, size, size], values, 'planes');
+  const kernels = new StageKernels(engine);
+  const live = engine.buffers.liveBuffers;
+  const pictures = new PictureMaker(engine, kernels);
+  const options = { range: [0, 1], checked: true } as const;
+  const [bitmap, data] = await Promise.all([
+    pictures.make(planes, 'bitmap', options),
+    pictures.make(planes, 'imageData', options),
+  ]);
+  expect(engine.buffers.liveBuffers).toBe(live);
+  for (const image of [pixelsOf(bitmap), data]) {
+    expect([image.width, image.height]).toEqual([size, size]);
+    for (const pixel of [0, 1, size - 1, size, plane - 1]) {
+      const colours = [0, 1, 2].map((c) => ((c * plane + pixel) * 7) % 256);
+      expect([...image.data.subarray(4 * pixel, 4 * pixel + 4)]).toEqual([...colours, 255]);
+    }
+  }
   kernels.dispose();
 });
 

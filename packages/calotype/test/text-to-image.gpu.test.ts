@@ -90,7 +90,7 @@ test('nothing is read back between the upload of the prompt and the picture', as
     },
   });
   expect(denoised).toBe(reads);
-  // The picture (this adapter is a software one) and the word that says whether it holds NaN.
+  // The picture and the word that says whether it holds NaN.
   expect(readBack.count - reads).toBe(2);
   expect(buffers.created).toBe(created);
   for (const { images } of [first, second]) images[0]!.close();

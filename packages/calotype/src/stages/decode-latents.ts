@@ -36,7 +36,7 @@ export interface DecodeOptions {
   factor?: number | undefined;
   /** Only these of the images. */
   images?: readonly number[] | undefined;
-  /** Whether pictures are looked through for NaN and infinities, which waits for the GPU. Default true. */
+  /** Whether NaN and infinities in a picture are an error. Default true. */
   checked?: boolean | undefined;
 }
 

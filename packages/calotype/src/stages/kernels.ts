@@ -105,7 +105,7 @@ interface Signatures {
   to_pixels: {
     reads: 'planes';
     writes: 'pixels' | 'fault';
-    params: 'width' | 'height' | 'pitch' | 'scale' | 'shift';
+    params: 'pixels' | 'scale' | 'shift';
   };
 }
 
@@ -222,7 +222,7 @@ const specs: { readonly [K in KernelName]: Spec<K> } = {
     body: toPixels,
     inputs: ['planes'],
     outputs: { pixels: u32, fault: u32 },
-    params: { width: u32, height: u32, pitch: u32, scale: f32, shift: f32 },
+    params: { pixels: u32, scale: f32, shift: f32 },
   },
 };
 

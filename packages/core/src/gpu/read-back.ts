@@ -50,9 +50,10 @@ export class ReadBack {
     return copy;
   }
 
+  /** The smallest that is idle and large enough: a word beside a picture leaves the large one to the next picture. */
   #take(bytes: number): GPUBuffer {
-    const index = this.#idle.findIndex(({ size }) => size >= bytes);
-    if (index >= 0) return this.#idle.splice(index, 1)[0]!;
+    const [fitting] = this.#idle.filter(({ size }) => size >= bytes).toSorted((a, b) => a.size - b.size);
+    if (fitting) return this.#idle.splice(this.#idle.indexOf(fitting), 1)[0]!;
     return this.#engine.device.createBuffer({
       label: 'read-back',
       size: bytes,
