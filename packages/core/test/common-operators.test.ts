@@ -3,16 +3,12 @@ import { join } from 'node:path';
 import { fixturesDir } from '@calotype/dev/fixtures';
 import { expect, test, vi } from 'vitest';
 import { CalotypeError } from '../src/errors.ts';
-import { buildTemplate } from '../src/graph/build.ts';
-import { NeedsInputValue } from '../src/graph/force.ts';
-import { optimise } from '../src/graph/passes/index.ts';
-import { specialize } from '../src/graph/specialize.ts';
 import type { Model } from '../src/onnx/model.ts';
 import { readModel } from '../src/onnx/reader.ts';
 import type { CpuTensor } from '../src/ops/op.ts';
 import { lookup, needsRareOperators } from '../src/ops/registry.ts';
 import { mapStore } from '../src/source/map-store.ts';
-import { declaredAs, readReferences } from './conformance/reference.ts';
+import { compile, nodeTests } from './conformance/node-tests.ts';
 import { model, type ModelSpec, type NodeSpec } from './onnx-writer.ts';
 
 // Nothing may import `run-graph.ts` here, and the tests keep their order: the first ones need the rare operators not to
@@ -26,32 +22,12 @@ async function modelIn(folder: string): Promise<Model> {
   return read(new Uint8Array(await readFile(join(folder, 'model.onnx'))));
 }
 
-/** Specializes and optimises, with the values of those inputs alone that shapes depend on. */
-async function compile(source: Model, inputs: ReadonlyMap<string, CpuTensor>): Promise<void> {
-  const template = await buildTemplate(source, 'model.onnx');
-  const own = new Map(template.inputs.map(({ name, shape }) => [name, declaredAs(inputs.get(name)!, shape)]));
-  const values = new Map<string, CpuTensor>();
-  for (;;) {
-    try {
-      optimise(await specialize(template, own, values));
-      return;
-    } catch (error) {
-      if (!(error instanceof NeedsInputValue)) throw error;
-      for (const name of error.inputs) values.set(name, own.get(name)!);
-    }
-  }
-}
-
 const hasRare = (): boolean => lookup('', 'Einsum') !== undefined;
 
 test('common operators expand into common operators', { timeout: 120_000 }, async () => {
-  const base = join(fixturesDir, 'onnx-node');
   const compiled = new Set<string>();
-  for (const name of (await readdir(base)).filter((entry) => entry.startsWith('test_'))) {
-    const folder = join(base, name);
-    const source = await modelIn(folder);
+  for await (const { name, source, references } of nodeTests()) {
     if (needsRareOperators(source)) continue;
-    const references = readReferences(new Uint8Array(await readFile(join(folder, 'reference.safetensors'))));
     try {
       await compile(source, references);
       for (const { op } of source.graph.nodes) compiled.add(op);

@@ -1,0 +1,54 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fixturesDir } from '@calotype/dev/fixtures';
+import { buildTemplate } from '../../src/graph/build.ts';
+import { NeedsInputValue } from '../../src/graph/force.ts';
+import type { Graph } from '../../src/graph/graph.ts';
+import { optimise } from '../../src/graph/passes/index.ts';
+import { specialize } from '../../src/graph/specialize.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { readModel } from '../../src/onnx/reader.ts';
+import type { CpuTensor } from '../../src/ops/op.ts';
+import { mapStore } from '../../src/source/map-store.ts';
+import { declaredAs, readReferences, type Reference } from './reference.ts';
+
+/** One of ONNX's own tests of an operator. */
+export interface NodeTest {
+  name: string;
+  source: Model;
+  /** Inputs and outputs. */
+  references: Map<string, Reference>;
+}
+
+/** Reads all of them. */
+export async function* nodeTests(): AsyncGenerator<NodeTest> {
+  const base = join(fixturesDir, 'onnx-node');
+  const names = (await readdir(base)).filter((name) => name.startsWith('test_')).toSorted();
+  for (const name of names) {
+    const [file, contents] = await Promise.all(
+      ['model.onnx', 'reference.safetensors'].map((part) => readFile(join(base, name, part))),
+    );
+    const store = mapStore({ 'model.onnx': new Uint8Array(file!) });
+    const source = await readModel(store, 'model.onnx');
+    yield { name, source, references: readReferences(new Uint8Array(contents!)) };
+  }
+}
+
+/**
+ * Specializes and optimises, with the values of those inputs alone that shapes depend on.
+ *
+ * @throws CalotypeError for what is left to the fallback
+ */
+export async function compile(source: Model, inputs: ReadonlyMap<string, CpuTensor>): Promise<Graph> {
+  const template = await buildTemplate(source, 'model.onnx');
+  const own = new Map(template.inputs.map(({ name, shape }) => [name, declaredAs(inputs.get(name)!, shape)]));
+  const values = new Map<string, CpuTensor>();
+  for (;;) {
+    try {
+      return optimise(await specialize(template, own, values));
+    } catch (error) {
+      if (!(error instanceof NeedsInputValue)) throw error;
+      for (const name of error.inputs) values.set(name, own.get(name)!);
+    }
+  }
+}
