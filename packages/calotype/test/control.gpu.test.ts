@@ -25,6 +25,8 @@ beforeAll(async () => {
       throw new Error('this test wants none');
     },
     createEngine: async () => (engine = await Engine.create({ precision: 'f32' })),
+    // Reads back too, in runs of more than a second.
+    checkpointMs: Infinity,
   });
   await new Promise<void>((ready, failed) => {
     const emit = ({ type }: { type: string }): void => void (type === 'ready' && ready());
