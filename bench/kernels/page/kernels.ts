@@ -1,5 +1,4 @@
 import { Engine, type Precision } from '@calotype/core';
-import { Profiler } from '../../../packages/core/src/gpu/profiler.ts';
 import { Program } from '../../../packages/core/src/gpu/program.ts';
 import { ResidentWeights } from '../../../packages/core/src/gpu/resident-weights.ts';
 import type { KernelTuning } from '../../../packages/core/src/kernels/tuning.ts';
@@ -16,8 +15,11 @@ import { referenceTuning, variantsOf, type Variant } from './variants.ts';
 /** Calls in a run: enough that weights of all of them exceed the caches, and few where each is long. */
 const CALLS = 12;
 const FLOPS = 2e12;
-/** Runs, of which the first only warms up. */
-const RUNS = 3;
+/** Load before a kernel is timed. */
+const SPIN_MS = 800;
+/** Least time of the runs that are timed together. */
+const LEAST_MS = 15;
+const RUNS = 5;
 
 const engines = new Map<Precision, Promise<Engine>>();
 function engineFor(precision: Precision): Promise<Engine> {
@@ -35,16 +37,6 @@ export const kernels: KernelPage = {
   run,
 };
 
-let isWarm = false;
-
-/** Clocks ramp up for about a second. */
-async function warmUp(): Promise<void> {
-  isWarm = true;
-  const started = performance.now();
-  const item: KernelCase = { kind: 'gemm', name: 'warm-up', rows: 2048, columns: 2048, depth: 2048 };
-  while (performance.now() - started < 1500) await run(item, ['rule'], { precision: 'f32', time: true });
-}
-
 /** What the case that was run last should give. */
 let reference: ({ item: string; precision: Precision } & Expected) | undefined;
 
@@ -54,7 +46,6 @@ async function run(
   options: KernelBenchOptions,
 ): Promise<KernelRow[]> {
   const { precision } = options;
-  if (options.time && !isWarm) await warmUp();
   const engine = await engineFor(precision);
   if (reference?.item !== item.name || reference.precision !== precision) {
     at('the simplest kernel');
@@ -232,21 +223,30 @@ async function read(prepared: Prepared, engine: Engine): Promise<Float32Array> {
     : new Float32Array(found.buffer, 0, elements);
 }
 
-/** GPU time of one call, its dispatches after each other: median of all calls in some runs. */
+/**
+ * Time of one call, its dispatches after each other: what two thirds of a long row of runs take longer than one third, so
+ * that neither the start nor the end counts. Below 7 µs a dispatch it is what Chromium takes to hand it on.
+ */
 async function timeOf({ plan, program, external }: Prepared, engine: Engine): Promise<number> {
-  const labels = callsOf(plan).map(([step]) => step!.label);
-  const times: number[] = [];
-  for (let run = 0; run < RUNS; run++) {
-    const profiler = new Profiler(engine);
-    await program.run(external, { profiler });
-    const dispatches = await profiler.results();
-    const call = new Map(labels.map((label) => [label, 0]));
-    for (const { label, microseconds } of dispatches) {
-      if (call.has(label)) call.set(label, call.get(label)! + microseconds);
-    }
-    if (run > 0) times.push(...call.values());
+  const calls = callsOf(plan).length;
+  const time = async (runs: number): Promise<number> => {
+    const started = performance.now();
+    for (let run = 0; run < runs; run++) await program.run(external);
+    await engine.device.queue.onSubmittedWorkDone();
+    return performance.now() - started;
+  };
+  // Clocks fall while kernels compile and rise under load for half a second and more: 345 to 1980 MHz on an H100.
+  const started = performance.now();
+  let runs = 1;
+  while (performance.now() - started < SPIN_MS) {
+    if ((await time(runs)) < LEAST_MS) runs *= 2;
   }
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
+  const times: number[] = [];
+  for (let i = 0; i < RUNS; i++) {
+    const third = await time(runs);
+    times.push(((await time(3 * runs)) - third) / (2 * runs * calls));
+  }
+  return 1000 * times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
 function difference(all: Float32Array, { values: expected, stride, width }: Expected): number {
