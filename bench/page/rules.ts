@@ -33,6 +33,8 @@ interface GemmRule {
   /** Instead: arguments of `matrixTile`, or the name of a tile of f32 arithmetic. */
   matrix?: Parameters<typeof matrixTile>;
   fma?: FmaTileName;
+  /** `matrix` are pieces of an image with their halo, for convolutions that have one. */
+  halo?: boolean;
   /** One product of f32 arithmetic in place of Winograd's 16. */
   direct?: boolean;
   slices?: number;
@@ -76,6 +78,9 @@ function replaced(
   if (rule.direct) return { kind: 'fma', ...chooseFma(problem, capabilities) };
   const slices = problem.gate ? 1 : (rule.slices ?? ('slices' in choice ? choice.slices : 1));
   if (rule.fma) return { kind: 'fma', tile: fmaTiles[rule.fma], slices };
-  if (rule.matrix) return { kind: 'matrix', tile: matrixTile(...rule.matrix), slices };
+  if (rule.matrix) {
+    const tile = { ...matrixTile(...rule.matrix), ...(rule.halo && { halo: true }) };
+    return { kind: 'matrix', tile, slices };
+  }
   return choice.kind === 'matrix' ? { ...choice, slices } : choice;
 }

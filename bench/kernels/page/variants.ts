@@ -2,6 +2,7 @@ import type { Capabilities, Precision } from '../../../packages/core/src/plan/ca
 import { matrixAttentionBytes } from '../../../packages/core/src/kernels/attention/matrix.ts';
 import type { AttentionChoice } from '../../../packages/core/src/kernels/attention/choose.ts';
 import {
+  haloTile,
   hasMatrices,
   matrixTile,
   matrixTiles,
@@ -72,13 +73,21 @@ const otherTiles: Record<string, MatrixTile> = {
   '128x64x64': matrixTile(128, 64, 64, 64, 32, 'nk'),
   '128x160x64-8': matrixTile(128, 160, 64, 32, 80, 'nk'),
   '128x128x64-8': matrixTile(128, 128, 64, 32, 64, 'nk'),
-  '128x160x32-8': matrixTile(128, 160, 32, 32, 80, 'kn'),
   '128x128x32-8': matrixTile(128, 128, 32, 32, 64, 'kn'),
-  '64x64x64-kn': matrixTile(64, 64, 64, 32, 32, 'kn'),
   '32x64x64': matrixTile(32, 64, 64, 16, 32, 'nk'),
-  '64x160x64-8': matrixTile(64, 160, 64, 16, 80, 'nk'),
-  '64x128x64-8': matrixTile(64, 128, 64, 32, 32, 'nk'),
-  '64x64x64-8': matrixTile(64, 64, 64, 16, 32, 'nk'),
+  '64x160x64-4': matrixTile(64, 160, 64, 32, 80, 'nk'),
+  '64x128x64-4': matrixTile(64, 128, 64, 32, 64, 'nk'),
+  '64x64x64-4': matrixTile(64, 64, 64, 32, 32, 'nk'),
+  'halo-256x80x16-4': haloTile(256, 80, 16, 64, 80),
+  'halo-256x80x32-4': haloTile(256, 80, 32, 64, 80),
+  'halo-256x80x16-8': haloTile(256, 80, 16, 32, 80),
+  'halo-256x64x32-4': haloTile(256, 64, 32, 64, 64),
+  'halo-128x80x32-4': haloTile(128, 80, 32, 32, 80),
+  'halo-128x160x16-4': haloTile(128, 160, 16, 64, 80),
+  'halo-128x160x32-4': haloTile(128, 160, 32, 64, 80),
+  'halo-128x128x16-8': haloTile(128, 128, 16, 32, 64),
+  'halo-128x256x16-8': haloTile(128, 256, 16, 64, 64),
+  'halo-64x160x32-4': haloTile(64, 160, 32, 32, 80),
 };
 
 function gemmVariants(capabilities: Capabilities, precision: Precision, item: ProductCase): Variant[] {
@@ -95,6 +104,7 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
   };
   if (hasMatrices(capabilities, precision)) {
     for (const [name, tile] of Object.entries({ ...matrixTiles, ...otherTiles })) {
+      if (tile.halo && !hasHalo(item)) continue;
       for (const slices of splits(tile, [1, 2, 3, 4, 6, 8, 12]))
         choices.push([`${name}/${slices}`, { kind: 'matrix', tile, slices }]);
     }
@@ -114,6 +124,12 @@ function gemmVariants(capabilities: Capabilities, precision: Precision, item: Pr
       gemm: (problem) => (problem.gate && 'slices' in choice ? { ...choice, slices: 1 } : choice),
     },
   }));
+}
+
+function hasHalo(item: ProductCase): boolean {
+  return (
+    item.kind === 'conv' && (item.kernel ?? 3) === 3 && (item.stride ?? 1) === 1 && item.channels % 32 === 0
+  );
 }
 
 function isWinograd(item: ProductCase): boolean {

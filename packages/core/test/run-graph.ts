@@ -114,6 +114,8 @@ export interface RunOptions extends EngineOptions {
   limits?: Partial<Capabilities['limits']>;
   /** What to make of float weights. */
   weights?: WeightFormat;
+  /** Nodes whose weights may become integers; all but the first and last layers otherwise. */
+  quantizable?: ReadonlySet<Node>;
   /** Runs what has no kernel. */
   islands?: IslandHost;
 }
@@ -135,6 +137,7 @@ export async function runGraph(
       precision: options.precision ?? engine.precision,
       tuning: options.tuning,
       weights: options.weights,
+      ...(options.quantizable && { quantizable: options.quantizable }),
       islands: options.islands !== undefined,
     });
     const weights = new ResidentWeights(engine);

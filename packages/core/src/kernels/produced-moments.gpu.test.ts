@@ -27,6 +27,16 @@ const tile: MatrixTile = {
   layout: 'nk',
 };
 
+const pieces: MatrixTile = {
+  tileRows: 32,
+  tileColumns: 32,
+  tileDepth: 16,
+  subgroupRows: 16,
+  subgroupColumns: 32,
+  layout: 'kn',
+  halo: true,
+};
+
 interface Case {
   name: string;
   x: Shape;
@@ -131,6 +141,14 @@ describe('moments that a convolution leaves', () => {
       groups: 8,
       tile: { ...tile, tileRows: 32, subgroupRows: 16, tileColumns: 96, subgroupColumns: 48, layout: 'kn' },
     },
+    {
+      name: 'pieces of an image with their halo',
+      x: [1, 32, 16, 32],
+      channels: 32,
+      groups: 4,
+      upsample: 2,
+      tile: pieces,
+    },
   ])('$name', async (c) => {
     const found = await run(c);
     expect(found.kernels).toMatch(/_moments,group_norm_merge,group_norm_apply/);
@@ -147,6 +165,14 @@ describe('moments that a convolution leaves', () => {
   test.each<Case>([
     { name: 'ten channels a group', x: [1, 32, 64, 48], channels: 40, groups: 4 },
     { name: 'rows that end in a tile', x: [1, 32, 61, 48], channels: 32, groups: 8 },
+    {
+      name: 'pieces that reach beyond the image',
+      x: [1, 32, 16, 40],
+      channels: 32,
+      groups: 4,
+      upsample: 2,
+      tile: pieces,
+    },
     { name: 'an image that fits a workgroup', x: [1, 32, 8, 8], channels: 32, groups: 8 },
     {
       name: 'a tensor that caches hold',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { rankMatrixTiles } from '../kernels/gemm/choose-matrix.ts';
+import { matrixTiles, rankMatrixTiles } from '../kernels/gemm/choose-matrix.ts';
 import type { GemmChoice } from '../kernels/gemm/choose.ts';
 import type { GemmProblem } from '../kernels/gemm/problem.ts';
 import type { Capabilities } from '../plan/capabilities.ts';
@@ -9,12 +9,20 @@ const limits = { maxComputeInvocationsPerWorkgroup: 1024, maxStorageBufferBindin
 const capabilities = { limits } as Capabilities;
 
 test('other splits and tiles of matrices are tried after those of the rules, each once', () => {
-  const problem = { rows: 1024, columns: 640, depth: 5760, batch: [], output: {} } as unknown as GemmProblem;
+  const problem = {
+    rows: 1024,
+    columns: 640,
+    depth: 5760,
+    batch: [],
+    a: { kind: 'dense' },
+    b: { kind: 'weight' },
+    output: {},
+  } as unknown as GemmProblem;
   const rule: GemmChoice = { kind: 'matrix', ...rankMatrixTiles(problem, capabilities)[0]! };
   const tried = [rule, ...candidatesFor({ kind: 'gemm', problem, rule }, capabilities)].map((choice) => {
     if (choice.kind !== 'matrix' || !('tile' in choice)) throw new Error('not a product on matrices');
     const { tile, slices } = choice;
-    return `${tile.tileRows}x${tile.tileColumns}/${slices}`;
+    return `${Object.keys(matrixTiles).find((name) => matrixTiles[name] === tile)}/${slices}`;
   });
-  expect(tried).toEqual(['64x160/2', '64x160/1', '128x160/4', '128x128/3', '128x128/2']);
+  expect(tried).toEqual(['64x160x64-8/2', '64x160x64-8/1', '128x160x32-8/4', '128x160x32-4/4']);
 });

@@ -1,9 +1,10 @@
 import type { Lowering } from '../../plan/lowering.ts';
-import { chooseGemm } from './choose.ts';
+import { chooseGemm, type GemmChoice } from './choose.ts';
 import { maySplit } from './choose-fma.ts';
 import { directKernel } from './direct.ts';
 import { fmaKernel } from './fma.ts';
 import { gemvKernel } from './gemv.ts';
+import { fitsHalo } from './halo.ts';
 import { matrixKernel } from './matrix.ts';
 import { momentsOf } from './moments.ts';
 import { partialElements, type PartialSums } from './output.ts';
@@ -30,12 +31,17 @@ function withBits(lowering: Lowering, problem: GemmProblem): GemmProblem {
   return bits && b.kind === 'weight' ? { ...problem, b: { ...b, bits } } : problem;
 }
 
+/** What was measured may have been a weight in one part, or in floats. */
+function fits(problem: GemmProblem, choice: GemmChoice, winogradFits: boolean): boolean {
+  if (choice.kind === 'winograd') return winogradFits;
+  return choice.kind !== 'matrix' || !choice.tile.halo || fitsHalo(problem, choice.tile.tileDepth);
+}
+
 function multiply(lowering: Lowering, problem: GemmProblem): void {
   const winogradFits = isWinograd(lowering, problem);
   const rule = chooseGemm(problem, lowering.capabilities, lowering.precision, winogradFits);
   const tuned = lowering.tuning.gemm?.(problem, rule) ?? rule;
-  // What was measured may have been a weight in one part.
-  const choice = tuned.kind === 'winograd' && !winogradFits ? rule : tuned;
+  const choice = fits(problem, tuned, winogradFits) ? tuned : rule;
   if (choice.kind === 'winograd') {
     winograd(lowering, problem, choice);
     return;

@@ -64,19 +64,20 @@ export function pieceCopies(
   { span }: IntegerPieces,
   { tileColumns, tileDepth }: { tileColumns: number; tileDepth: number },
   threads: number,
-): { slots: { guard: string; start: string }[]; fetch: (k0: string) => string[] } {
+  sets: readonly string[] = [''],
+): { slots: { guard: string; start: string }[]; fetch: (k0: string, set?: string) => string[] } {
   const slots = copies((tileColumns * tileDepth) / span, threads).map(({ guard }, i) => ({
     guard,
     start: `let nb${i} = (${i * threads}u + lane) % ${tileColumns}u;
   let kb${i} = (${i * threads}u + lane) / ${tileColumns}u * ${span}u;
   let cb${i} = b_column(batch, min(n0 + nb${i}, params.b_columns - 1u), kb${i});
-  var vb${i} = BPiece();`,
+  ${sets.map((set) => `var vb${set}${i} = BPiece();`).join(' ')}`,
   }));
   return {
     slots,
-    fetch: (k0) => [
+    fetch: (k0, set = '') => [
       `let b_tile = b_step(${k0});`,
-      ...slots.map(({ guard }, i) => `${guard}{ vb${i} = b_fetch(cb${i}, b_tile); }`),
+      ...slots.map(({ guard }, i) => `${guard}{ vb${set}${i} = b_fetch(cb${i}, b_tile); }`),
     ],
   };
 }

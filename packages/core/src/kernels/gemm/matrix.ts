@@ -3,9 +3,9 @@ import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import type { ProducedMoments } from '../group-norm/produced.ts';
 import { emulatedMatrices, nativeMatrices } from '../subgroup-matrix.ts';
-import { copies, spread } from './copies.ts';
-import { matrixB } from './matrix-b.ts';
-import { matrixLayout, type MatrixChoice } from './matrix-layout.ts';
+import { haloLoop } from './halo.ts';
+import type { MatrixChoice } from './matrix-layout.ts';
+import { tileLoop } from './matrix-loop.ts';
 import { momentsCode } from './moments.ts';
 import {
   gateCode,
@@ -19,7 +19,6 @@ import {
   type Results,
 } from './output.ts';
 import { batchSize, multipliedColumns, range, type GemmProblem, type PreparedB } from './problem.ts';
-import { aHalves } from './sources.ts';
 
 /**
  * Product on subgroup matrices: f16 operands, f32 sums. A workgroup makes one tile of the result; each of its subgroups
@@ -39,56 +38,16 @@ export function matrixKernel(
 ): DispatchSpec {
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const { tileRows, tileColumns, tileDepth, subgroupRows, subgroupColumns } = tile;
-  const layout = matrixLayout(tile, b.layout);
-  const { threads, tileA, tileB, firstB, pitchA, pitchB, places } = layout;
-  const alongDepth = b.layout === 'nk';
-  const depthGroups = tileDepth / 8;
-  const a = aHalves(problem, tileDepth, !emulated);
-  const right = matrixB(problem, b, tile, layout, !emulated);
+  const slices = partial?.slices ?? 1;
+  const { suffix, layout, sources, tilesM, depth, sliceDepth, start, loop, row } = (
+    tile.halo ? haloLoop : tileLoop
+  )(problem, b, tile, slices, matrices, !emulated);
+  const { threads, places } = layout;
   const gate = gateCode(problem.gate);
   const moments = produced && momentsCode(problem, produced, tile, matrices);
   const epilogue = partial ? undefined : epilogueCode(problem.epilogue, problem.output.view);
-
-  const slotsA = copies((tileRows * tileDepth) / 8, threads);
-
-  const fetch = (k0: string): string => `if (${k0} < end) {
-      let step = a_step(${k0});
-      ${slotsA.map(({ guard }, i) => `${guard}{ va${i} = a_fetch8(ra${i}, step, ka${i} * 8u); }`).join('\n      ')}
-      ${right.fetch(k0)}
-    }`;
-  const put = [
-    ...slotsA.map(
-      ({ guard }, i) =>
-        `${guard}{ ${tileA}[ma${i} / 16u][(ma${i} % 16u) * ${pitchA}u + ka${i}] = a_unpack8(ra${i}, va${i}); }`,
-    ),
-    right.put,
-  ].join('\n    ');
   const down = range(subgroupRows / 16);
   const across = range(subgroupColumns / 16);
-  const multiply = range(tileDepth / 16)
-    .map((k) =>
-      [
-        '{',
-        ...down.map((i) =>
-          matrices.left(`a${i}`, tileA, `sm * ${subgroupRows / 16}u + ${i}u`, k * 2, pitchA),
-        ),
-        ...across.flatMap((j) => {
-          const load = alongDepth
-            ? matrices.right(
-                `b${j}`,
-                tileB,
-                `${firstB}u + sn * ${subgroupColumns / 16}u + ${j}u`,
-                k * 2,
-                pitchB,
-                'by column',
-              )
-            : matrices.right(`b${j}`, tileB, `sn * ${tileDepth / 16}u + ${k}u`, j * 2, pitchB, 'by depth');
-          return [load, ...down.map((i) => matrices.multiply(`c${i}_${j}`, `a${i}`, `b${j}`))];
-        }),
-        '}',
-      ].join('\n      '),
-    )
-    .join('\n    ');
 
   // Results leave through the memory of the operands as floats, as many matrices at a time as it holds. Of each a lane
   // takes half a row.
@@ -113,7 +72,7 @@ export function matrixKernel(
       const [x, y] = [0, 1].map(
         (part) => `bitcast<vec4f>(${tile}[${block}][row * ${pitch}u + ${offset + part}u + half * 2u])`,
       );
-      const m = `m0 + sm * ${subgroupRows}u + ${i * 16}u + row`;
+      const m = row(i);
       const n = `n0 + sn * ${subgroupColumns}u + ${j * 16}u + half * 8u`;
       return problem.gate
         ? [{ m, n: `(${n}) / 2u`, values: [x!, y!] }]
@@ -125,9 +84,7 @@ export function matrixKernel(
   )}`,
     )
     .join('\n  ');
-  const tilesM = Math.ceil(problem.rows / tileRows);
   const tilesN = Math.ceil(multipliedColumns(problem) / tileColumns);
-  const slices = partial?.slices ?? 1;
   const tiles = tilesM * tilesN;
 
   const body = `
@@ -144,27 +101,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   let n0 = tile_n * ${tileColumns}u;
   let sm = subgroup / ${tileColumns / subgroupColumns}u;
   let sn = subgroup % ${tileColumns / subgroupColumns}u;
-  ${slotsA
-    .map(
-      (_, i) => `let ia${i} = ${i * threads}u + lane;
-  let ma${i} = ${spread(`(ia${i} / ${depthGroups}u)`, depthGroups)};
-  let ka${i} = ia${i} % ${depthGroups}u;
-  let ra${i} = a_row(batch, min(m0 + ma${i}, params.rows - 1u));
-  var va${i} = APiece8();`,
-    )
-    .join('\n  ')}
-  ${right.start}
+  ${start}
   ${down.map((i) => across.map((j) => matrices.accumulator(`c${i}_${j}`)).join(' ')).join('\n  ')}
   let start = slice * params.slice_depth;
-  let end = min(params.depth, start + params.slice_depth);
-  ${fetch('start')}
-  for (var k0 = start; k0 < end; k0 += ${tileDepth}u) {
-    workgroupBarrier();
-    ${put}
-    workgroupBarrier();
-    ${fetch(`(k0 + ${tileDepth}u)`)}
-    ${multiply}
-  }
+  let end = min(${depth}, start + params.slice_depth);
+  ${loop}
   let row = lane_id / 2u;
   let half = lane_id % 2u;
   ${moments?.start ?? ''}
@@ -172,12 +113,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   ${moments?.leave ?? ''}
 }`;
   const workgroups = tiles * slices * batchSize(problem);
-  const sliceDepth = Math.ceil(Math.ceil(problem.depth / tileDepth) / slices) * tileDepth;
   return {
-    name: `${problem.name}_matrix_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
+    name: `${problem.name}_matrix${suffix}_${tileRows}x${tileColumns}x${tileDepth}_${b.layout}${problem.gate ? '_gated' : ''}${integerSuffix(b)}${partial ? '_partial' : ''}${moments ? '_moments' : ''}`,
     directives: matrices.directives,
-    raw: [...(a.raw ?? []), ...(right.code.raw ?? [])],
-    inputs: { ...a.inputs, ...right.code.inputs, ...gate.inputs, ...epilogue?.inputs },
+    raw: sources.flatMap(({ raw = [] }) => raw),
+    inputs: Object.assign({}, ...[...sources, gate, epilogue].map((code) => code?.inputs)),
     outputs: { Y: partial?.view ?? problem.output.view, ...(produced && { moments: produced.view }) },
     params: {
       rows: u32(problem.rows),
@@ -190,8 +130,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       workgroups: u32(workgroups),
       ...outputParams(problem, partial),
       ...moments?.params,
-      ...a.params,
-      ...right.code.params,
+      ...Object.assign({}, ...sources.map(({ params }) => params)),
       ...gate.params,
       ...epilogue?.params,
     },
@@ -199,8 +138,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
       emulated
         ? 'fn pack_halves(v: vec4f) -> vec2<u32> { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }'
         : 'fn pack_halves(v: vec4f) -> vec2<u32> { return bitcast<vec2<u32>>(vec4<f16>(v)); }',
-      a.functions,
-      right.code.functions,
+      ...sources.map(({ functions }) => functions),
       gate.functions,
       epilogue?.functions ?? '',
     ].join('\n'),

@@ -2,6 +2,7 @@ import type { Lowering } from '../../plan/lowering.ts';
 import type { ProducedMoments } from '../group-norm/produced.ts';
 import { u32 } from '../shader.ts';
 import type { MatrixDialect } from '../subgroup-matrix.ts';
+import { wholePieces } from './halo.ts';
 import type { MatrixTile } from './matrix-layout.ts';
 import type { SourceCode } from './source-code.ts';
 import { batchSize, range, type GemmProblem } from './problem.ts';
@@ -16,13 +17,14 @@ const BINDINGS = 5;
 export function momentsOf(
   lowering: Lowering,
   problem: GemmProblem,
-  { tileRows, subgroupRows }: MatrixTile,
+  { tileRows, subgroupRows, halo }: MatrixTile,
 ): ProducedMoments | undefined {
   const { a, output, rows, columns, epilogue } = problem;
   const images = output.view.shape[0]!;
   const oneImage = batchSize(problem) === 1 || output.interleaved !== undefined;
+  if (!problem.normalized || !oneImage || output.part) return undefined;
   // No tile may have rows of two images, or beyond the last.
-  if (!problem.normalized || !oneImage || output.part || (rows / images) % tileRows !== 0) return undefined;
+  if ((rows / images) % tileRows !== 0 || (halo && !wholePieces(problem, tileRows))) return undefined;
   const bindings = BINDINGS + ('pair' in a ? 1 : 0) + (epilogue?.operands.length ?? 0);
   if (bindings > lowering.capabilities.limits.maxStorageBuffersPerShaderStage) return undefined;
   const chunks = (batchSize(problem) * rows) / images / subgroupRows;

@@ -1,6 +1,7 @@
 import { u32 } from '../shader.ts';
 import { batchAddress } from './batch-address.ts';
-import { channelsInGroups, convolutionSource } from './convolution-source.ts';
+import { convolutionSource } from './convolution-source.ts';
+import { channelsInGroups } from './image-code.ts';
 import { winogradSource } from './winograd-source.ts';
 import { integerSource } from './integer-source.ts';
 import {

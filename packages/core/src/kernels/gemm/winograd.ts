@@ -3,7 +3,7 @@ import type { DispatchSpec, Lowering } from '../../plan/lowering.ts';
 import { epilogueCode } from '../elementwise/epilogue.ts';
 import { u32 } from '../shader.ts';
 import { chooseFma } from './choose-fma.ts';
-import { channelsInGroups } from './convolution-source.ts';
+import { channelsInGroups } from './image-code.ts';
 import { fmaKernel, type FmaTile } from './fma.ts';
 import { partialElements, type PartialSums } from './output.ts';
 import { packedStorage } from './pack.ts';
