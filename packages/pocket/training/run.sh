@@ -2,11 +2,12 @@
 # Pocket's training on every GPU of this machine.
 # usage: run.sh autoencoder MINUTES | decoder MINUTES | teacher MINUTES | student MINUTES | judge MINUTES | evaluate
 #        run.sh all AUTOENCODER_MINUTES TEACHER_MINUTES STUDENT_MINUTES
+#        run.sh style MINUTES              more of a style where a caption names one, from the shipped weights alone
 #        run.sh resume TEACHER_MINUTES     a teacher from the shipped weights, whose autoencoder stays
 #        run.sh finish STUDENT_MINUTES     student, with decoder and judge beside it, then the evaluation
 # Reads pack/ and ../model/tokenizer, writes runs/. To go on from other weights set VAE_RESUME, TEACHER_RESUME or
-# STUDENT_RESUME (files outside runs/); GUIDANCE, TEACHER_OPTIONS (of train_teacher.py), STUDENT_OPTIONS (of distill.py) and GPUS
-# (how many take part) may be set, too. REHEARSAL=1 tries a command without a GPU: a few steps of each phase, three processes.
+# STUDENT_RESUME (files outside runs/); GUIDANCE, TEACHER_OPTIONS (of train_teacher.py), STUDENT_OPTIONS (of distill.py),
+# STYLE_OPTIONS (of distill_style.py) and GPUS (how many take part) may be set, too. REHEARSAL=1 tries a command without a GPU: a few steps of each phase, three processes.
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p runs
@@ -59,6 +60,11 @@ case $1 in
     on_gpu 1 evaluate.py sheets "${common[@]}" --workers $(( (cpus + 2) / 3 )) &
     together
     python3 evaluate.py table --runs runs
+    ;;
+  style)
+    python3 from_shipped.py --model ../model --out shipped
+    cp shipped/vae.pt runs/
+    everywhere distill_style.py "${data[@]}" --student shipped/student.pt --out runs/student.pt --minutes "$2" --workers "$workers" ${STYLE_OPTIONS:-}
     ;;
   resume)
     rm -f runs/*.pt

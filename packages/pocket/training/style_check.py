@@ -5,7 +5,7 @@ expected to do better on a thing it never saw in a style. The concepts of the st
 styles of pictures drawn from those prompts, with `v(caption) + s (v(caption) - v(caption without style))` for each s.
 
 usage: style_check.py --pack pack --tokenizer TOKENIZER --prompts prompts.json --denoiser shipped/student.pt --vae shipped/vae.pt --out runs
-       [--strengths 0 0.5 1] [--steps 2100]
+       [--strengths 0 0.5 1] [--steps 2100]; several weights after --denoiser are compared under one small network
 """
 
 import argparse
@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--pack", default="pack")
     parser.add_argument("--tokenizer", default="../model/tokenizer/tokenizer.json")
     parser.add_argument("--prompts", default="prompts.json")
-    parser.add_argument("--denoiser", required=True)
+    parser.add_argument("--denoiser", required=True, nargs="+")
     parser.add_argument("--vae", required=True)
     parser.add_argument("--out", default="runs")
     parser.add_argument("--strengths", type=float, nargs="*", default=[0.0, 0.5, 1.0])
@@ -147,13 +147,14 @@ def main():
     truth = torch.tensor([STYLES.index(item["style"]) for item in items])
     originals = [next(i for i, c in enumerate(concepts) if c in item["accepted"][0] and styles[i] == style) for item, style in zip(items, truth)]
     report("drawings that the prompts ask for", named(net, pictures[originals]), truth)
-    generator = Generator(options.denoiser, options.vae, options.tokenizer, torch.device("cpu"))
     captions = [item["prompt"] for item in items]
     unstyled = [item["prompt"].removesuffix(f", {STYLE_WORDS[item['style']][0]} style") for item in items]
     columns = []
-    for strength in options.strengths:
-        columns.append(draw(generator, captions, unstyled, strength))
-        report(f"drawn, strength {strength:g}", named(net, shrink(columns[-1])), truth)
+    for path in options.denoiser:
+        generator = Generator(path, options.vae, options.tokenizer, torch.device("cpu"))
+        for strength in options.strengths:
+            columns.append(draw(generator, captions, unstyled, strength))
+            report(f"drawn by {path}, strength {strength:g}", named(net, shrink(columns[-1])), truth)
     if columns:
         rows = torch.cat(columns, 2).flatten(0, 1)
         Image.fromarray(rows.numpy()).resize((rows.shape[1] // 2, rows.shape[0] // 2)).save(os.path.join(options.out, "style-check.webp"), quality=85)
