@@ -1,5 +1,5 @@
 import { Engine } from '@calotype/core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { TextToImagePipeline, type Generation, type TextToImageOptions } from '../src/index.ts';
 import { relativeL2 } from './numbers.ts';
 
@@ -67,6 +67,46 @@ test('a second step of the same jobs creates no buffer', async () => {
   const { created } = engine.buffers;
   await denoising.step(jobs);
   expect(engine.buffers.created).toBe(created);
+});
+
+test('what a step does beside the model goes in command buffers of the model', async () => {
+  const { denoising } = pipeline.model;
+  const options = { ...small, prompt: 'a cat', numInferenceSteps: 4 };
+  using first = await pipeline.begin({ ...options, seed: 1 });
+  using second = await pipeline.begin({ ...options, seed: 2, sampler: 'euler-ancestral' });
+  using third = await pipeline.begin({ ...requests[2]!, numInferenceSteps: 4 });
+  const submit = vi.spyOn(engine.device.queue, 'submit');
+  const encoder = vi.spyOn(engine.device, 'createCommandEncoder');
+  for (const jobs of [[first.job], [first.job, second.job, third.job]]) {
+    // Plans, lays rows out.
+    await denoising.step(jobs);
+    submit.mockClear();
+    encoder.mockClear();
+    await denoising.step(jobs);
+    expect(submit).toHaveBeenCalled();
+    expect(encoder).toHaveBeenCalledTimes(submit.mock.calls.length);
+    expect(new Set(encoder.mock.calls.map(([descriptor]) => descriptor?.label))).toEqual(new Set(['run']));
+  }
+  submit.mockRestore();
+  encoder.mockRestore();
+});
+
+test('an abort that comes when a step is submitted leaves it done', async () => {
+  const { denoising } = pipeline.model;
+  using generation = await pipeline.begin(requests[0]!);
+  const { job } = generation;
+  await denoising.step([job]);
+  const stop = new AbortController();
+  const advance = vi.spyOn(job, 'advance').mockImplementationOnce(() => {
+    advance.mockRestore();
+    job.advance();
+    stop.abort();
+  });
+  await denoising.step([job], { signal: stop.signal });
+  expect(job.stepIndex).toBe(2);
+  await expect(denoising.step([job], { signal: stop.signal })).rejects.toMatchObject({ name: 'AbortError' });
+  while (!job.done) await denoising.step([job]);
+  expect(relativeL2(await job.latents.data(), await latentsAlone(requests[0]!))).toBeLessThan(1e-6);
 });
 
 test('a run goes on from its checkpoint', async () => {

@@ -3,6 +3,7 @@ import { float32, model, type ModelSpec } from '../test/onnx-writer.ts';
 import { addAndMultiply } from '../test/tiny-models.ts';
 import {
   createSession,
+  CustomKernel,
   DeviceLostError,
   DisposedError,
   Engine,
@@ -59,6 +60,48 @@ describe('session', () => {
     const results = await session.run({ x: floats([1, 3], [0, 1, 2]) }, { outputs: { y: y! } });
     expect(results['y']).toBe(y);
     expect(await numbers(y)).toEqual([0, 3, 10]);
+  });
+
+  test('kernels launched before and after a run make its inputs and take up its results', async () => {
+    const times = await CustomKernel.create(engine, {
+      name: 'times',
+      body: `@compute @workgroup_size(1) fn main() {
+        for (var i = 0u; i < params.elements; i++) { y_store(i, params.factor * x_load(i)); }
+      }`,
+      inputs: { x: 'f32' },
+      outputs: { y: 'f32' },
+      params: { elements: 'u32', factor: 'f32' },
+    });
+    const buffer = engine.buffers.acquire(16, 'x');
+    using x = new Tensor('float32', [1, 3], { engine, buffer, storage: 'f32' });
+    using ones = new Tensor('float32', [3], {
+      engine,
+      buffer: engine.buffers.acquire(16, 'ones'),
+      storage: 'f32',
+    });
+    engine.write(ones.gpu!.buffer, 0, Float32Array.of(1, 1, 1));
+    using taken = new Tensor('float32', [3], {
+      engine,
+      buffer: engine.buffers.acquire(16, 'taken'),
+      storage: 'f32',
+    });
+    for (const checkNumerics of [false, true]) {
+      using session = await createSession(model(addAndMultiply), { engine, checkNumerics });
+      for (const factor of [2, 3]) {
+        const options = {
+          before: () => times.run({ x: ones.gpu!.buffer, y: buffer }, { elements: 3, factor }, 1),
+          after: ({ y }: Readonly<Tensors>) =>
+            times.run({ x: y!.gpu!.buffer, y: taken.gpu!.buffer }, { elements: 3, factor: 10 }, 1),
+        };
+        const expected = [1, 2, 3].map((w) => 10 * (factor + w) * factor);
+        (await session.run({ x }, options))['y']!.dispose();
+        expect([...(await taken.data())]).toEqual(expected);
+        engine.write(taken.gpu!.buffer, 0, new Float32Array(3));
+        (await session.profile({ x }, options)).outputs['y']!.dispose();
+        expect([...(await taken.data())]).toEqual(expected);
+      }
+    }
+    times.dispose();
   });
 
   test('activations on the GPU may be halves', async () => {

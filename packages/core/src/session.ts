@@ -77,6 +77,13 @@ export interface PrepareOptions {
 export interface RunOptions extends PrepareOptions {
   /** Tensors on the GPU to write outputs into, by name. Outputs not named get new tensors. */
   outputs?: Readonly<Tensors>;
+  /**
+   * Launches `CustomKernel`s that make inputs: they go in the first command buffer of the run, which costs less than one of
+   * their own. Called again where a run is made again because memory ran out.
+   */
+  before?: (() => void) | undefined;
+  /** Launches those that take up the results, in the last command buffer. Of an abort that comes later only `run` tells. */
+  after?: ((results: Readonly<Tensors>) => void) | undefined;
 }
 
 /**
@@ -363,7 +370,14 @@ export class Session {
     const watch = profiler ? undefined : this.#watch();
     const results = await this.#withRoom(1, () => {
       const timing = profiler ?? watch?.profiler;
-      return executable.run(inputs, { targets: options.outputs, signal: options.signal, profiler: timing });
+      return executable.run(inputs, {
+        targets: options.outputs,
+        signal: options.signal,
+        profiler: timing,
+        before: options.before,
+        // What is to be checked is not taken up before.
+        after: this.#numerics ? undefined : options.after,
+      });
     }).catch((error: unknown) => {
       watch?.profiler.dispose();
       throw error;
@@ -373,6 +387,7 @@ export class Session {
       await this.#numerics?.check(results);
       this.#check();
       options.signal?.throwIfAborted();
+      if (this.#numerics) options.after?.(results);
     } catch (error) {
       for (const [name, tensor] of Object.entries(results)) if (!options.outputs?.[name]) tensor.dispose();
       throw error;

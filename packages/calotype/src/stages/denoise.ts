@@ -1,4 +1,4 @@
-import type { Engine, Session, Tensor } from '@calotype/core';
+import type { Engine, Session, Storage, Tensor } from '@calotype/core';
 import { ModelFolderError, OptionError } from '../errors.ts';
 import { Batch, type Segment } from './batch.ts';
 import { conditioningKey } from './conditioning.ts';
@@ -41,6 +41,8 @@ export class Denoiser {
   /** Inputs for a ControlNet's residuals. */
   readonly #residuals: readonly string[];
   readonly #batches: Batch[] = [];
+  /** Compiled after the first step, by what the model's output is stored as. */
+  readonly #finishKernels = new Map<Storage, FinishKernels>();
   /** Bound where a kernel writes nothing. */
   #unused: Tensor | undefined;
 
@@ -151,37 +153,58 @@ export class Denoiser {
     const { patch, sample, timestepScale } = this.layout;
     const modelInput = await this.#kernels.get('model_input');
     const { launches } = this.#engine;
-    launches.together(() => {
+    const writeSample = (): void => {
       for (const segment of segments) {
         const extra = segment.job.extraChannels;
         writeModelInput(modelInput, segment, batch.sample, { patch, extra });
       }
-    });
+    };
+    // A ControlNet may read it too.
+    if (this.takesControl) launches.together(writeSample);
+    const before = this.takesControl ? undefined : writeSample;
     const timesteps = segments.flatMap(({ job, rows }) =>
       new Array<number>(rows).fill(job.timestep * timestepScale),
     );
     while (timesteps.length < batch.rows) timesteps.push(timesteps.at(-1)!);
     const residuals = await this.#residualsOf(batch, timesteps, signal);
+    let moved = false as boolean;
+    const finish = (results: Readonly<NamedTensors>): void => {
+      const output = Object.values(results)[0]!;
+      const kernels = this.#finishKernels.get(output.gpu!.storage);
+      if (!kernels) return;
+      for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
+      moved = true;
+    };
     let outputs: NamedTensors = {};
     try {
-      outputs = await batch.calls.run({ [sample]: batch.sample, ...residuals }, timesteps, signal);
-      const output = Object.values(outputs)[0]!;
-      const { storage } = output.gpu!;
-      // Compiled before anything is submitted: from here on no job can be left half way.
-      const kernels: FinishKernels = {
-        step: await this.#kernels.get('sampler_step', { output: storage }),
-        factor: await this.#kernels.get('guidance_factor', { output: storage }),
-        blend: await this.#kernels.get('blend'),
-        unused: bufferOf((this.#unused ??= emptyTensor(this.#engine, [4], 'unused'))),
-      };
-      signal?.throwIfAborted();
-      launches.together(() => {
-        for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
+      const inputs = { [sample]: batch.sample, ...residuals };
+      outputs = await batch.calls.run(inputs, timesteps, {
+        ...(signal && { signal }),
+        before,
+        after: finish,
       });
+      if (!moved) {
+        await this.#compileFinish(Object.values(outputs)[0]!.gpu!.storage);
+        // From here on no job can be left half way.
+        signal?.throwIfAborted();
+        launches.together(() => finish(outputs));
+      }
+    } catch (error) {
+      // What came when the jobs had moved on, an abort, is for their next step to tell.
+      if (!moved) throw error;
     } finally {
       for (const tensor of Object.values(outputs)) tensor.dispose();
       if (residuals !== batch.zeros) for (const tensor of Object.values(residuals)) tensor.dispose();
     }
+  }
+
+  async #compileFinish(output: Storage): Promise<void> {
+    this.#finishKernels.set(output, {
+      step: await this.#kernels.get('sampler_step', { output }),
+      factor: await this.#kernels.get('guidance_factor', { output }),
+      blend: await this.#kernels.get('blend'),
+      unused: bufferOf((this.#unused ??= emptyTensor(this.#engine, [4], 'unused'))),
+    });
   }
 
   /** A ControlNet's residuals for a batch, scaled job by job. */
@@ -205,7 +228,7 @@ export class Denoiser {
         }
       });
     }
-    const outputs = await batch.controlCalls!.run({ sample }, timesteps, signal);
+    const outputs = await batch.controlCalls!.run({ sample }, timesteps, signal ? { signal } : {});
     const residuals: NamedTensors = {};
     try {
       for (const [i, name] of this.#residuals.entries()) {

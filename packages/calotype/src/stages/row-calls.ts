@@ -1,4 +1,4 @@
-import { Tensor, type DataType, type Engine, type Session } from '@calotype/core';
+import { Tensor, type DataType, type Engine, type RunOptions, type Session } from '@calotype/core';
 import { gatherRows, type RowRange } from './memory.ts';
 
 /** Tensors by the names of a graph's inputs or outputs. */
@@ -89,9 +89,29 @@ export class RowCalls {
 
   /**
    * @param varying inputs of this step with all rows
+   * @param options.after gets the outputs with all rows
    * @returns the graph's outputs, with all rows; the caller disposes of them
    */
   async run(
+    varying: Readonly<NamedTensors>,
+    timesteps: readonly number[],
+    options: Pick<RunOptions, 'signal' | 'before' | 'after'>,
+  ): Promise<NamedTensors> {
+    const { engine, session } = this.#graph;
+    if (this.#perCall === this.#rows) {
+      const inputs = mapValues(varying, (tensor, name) => this.#graph.declared(name, tensor));
+      const timestep = this.#graph.timesteps(timesteps);
+      return session.run({ ...inputs, ...this.#stable[0]!, timestep }, options);
+    }
+    const { signal, before, after } = options;
+    // Rows are copied before each call, and after the last.
+    if (before) engine.launches.together(before);
+    const outputs = await this.#inParts(varying, timesteps, signal);
+    if (after) engine.launches.together(() => after(outputs));
+    return outputs;
+  }
+
+  async #inParts(
     varying: Readonly<NamedTensors>,
     timesteps: readonly number[],
     signal: AbortSignal | undefined,
@@ -103,10 +123,9 @@ export class RowCalls {
       for (const [call, stable] of this.#stable.entries()) {
         const first = call * this.#perCall;
         const inputs = mapValues(varying, (tensor, name) => {
-          const ranges = [{ tensor, first: 0, count: this.#rows }];
-          const used = isWhole(ranges, this.#perCall, tensor) ? tensor : this.#slice(ranges, first, name);
-          if (used !== tensor) slices.push(used);
-          return this.#graph.declared(name, used);
+          const slice = this.#slice([{ tensor, first: 0, count: this.#rows }], first, name);
+          slices.push(slice);
+          return this.#graph.declared(name, slice);
         });
         const times = Array.from(
           { length: this.#perCall },

@@ -1,5 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { fakeEngine } from '../../test/fake-device.ts';
+import { addAndMultiply } from '../../test/tiny-models.ts';
+import { model } from '../../test/onnx-writer.ts';
+import { createSession, Tensor } from '../index.ts';
 import { CustomKernel } from './custom-kernel.ts';
 
 const spec = {
@@ -45,5 +48,40 @@ test('kernels launched together go in one command buffer, with one upload of the
     });
   expect(failing).toThrow('half way');
   expect(device.made.submit - before.submit).toBe(4);
+  engine.dispose();
+});
+
+test('what is launched before and after a run goes in its command buffer, with one upload of parameters', async () => {
+  const { engine, device } = await fakeEngine();
+  using session = await createSession(model(addAndMultiply), { engine });
+  const kernel = await CustomKernel.create(engine, spec);
+  const [a, b] = [engine.buffers.acquire(16, 'a'), engine.buffers.acquire(16, 'b')];
+  const x = new Tensor('float32', [1, 3], { engine, buffer: b, storage: 'f32' });
+  const launch = (scale: number) => kernel.run({ x: a, y: b }, { elements: 3, scale }, 1);
+  const run = async () => {
+    const { y } = await session.run({ x }, { before: () => launch(1), after: () => launch(2) });
+    y!.dispose();
+  };
+  await run();
+  const upload = vi.spyOn(device.queue, 'writeBuffer');
+  const { submit } = device.made;
+  await run();
+  expect(device.made.submit - submit).toBe(1);
+  expect(upload).toHaveBeenCalledTimes(1);
+  const params = new DataView((upload.mock.calls[0]![2] as Uint8Array).buffer);
+  expect([params.getFloat32(4, true), params.getFloat32(256 + 4, true)]).toEqual([1, 2]);
+  // What fails half way goes neither with this run nor with the next launch.
+  const failing = session.run(
+    { x },
+    {
+      before: () => {
+        launch(3);
+        throw new Error('half way');
+      },
+    },
+  );
+  await expect(failing).rejects.toThrow('half way');
+  engine.launches.together(() => {});
+  expect(device.made.submit - submit).toBe(1);
   engine.dispose();
 });

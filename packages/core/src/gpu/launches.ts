@@ -2,7 +2,7 @@ import type { CustomKernel } from './custom-kernel.ts';
 import type { Engine } from './engine.ts';
 
 /** One dispatch of a kernel, not submitted yet. */
-interface Launch {
+export interface Launch {
   kernel: CustomKernel;
   bound: readonly GPUBuffer[];
   /** Where its parameters lie among those of its kernel. */
@@ -13,7 +13,7 @@ interface Launch {
 /** Submits dispatches of custom kernels. A command buffer costs more than a small dispatch in it, so many share one. */
 export class Launches {
   readonly #engine: Engine;
-  #gathered: Launch[] = [];
+  readonly #gathered: Launch[] = [];
   #depth = 0;
 
   constructor(engine: Engine) {
@@ -39,20 +39,48 @@ export class Launches {
     this.together(() => this.#gathered.push(launch));
   }
 
+  /**
+   * @internal What each of these launches, for a command buffer that the caller submits in the same turn: their parameters are
+   * uploaded now, and the next launch of the same kernels takes their place.
+   */
+  gather(...works: ((() => void) | undefined)[]): Launch[][] {
+    this.#depth++;
+    try {
+      const gathered = works.map((work) => {
+        work?.();
+        return this.#gathered.splice(0);
+      });
+      upload(gathered.flat());
+      return gathered;
+    } finally {
+      this.#depth--;
+      // Of what failed half way nothing goes.
+      this.#gathered.length = 0;
+    }
+  }
+
   #submit(): void {
-    const launches = this.#gathered;
+    const launches = this.#gathered.splice(0);
     if (launches.length === 0) return;
-    this.#gathered = [];
+    upload(launches);
     const { device, clock } = this.#engine;
-    for (const kernel of new Set(launches.map((launch) => launch.kernel))) kernel.upload();
     const encoder = device.createCommandEncoder({ label: launches[0]!.kernel.name });
     const pass = encoder.beginComputePass(clock?.next());
-    for (const { kernel, bound, slot, grid } of launches) {
-      pass.setPipeline(kernel.pipeline);
-      pass.setBindGroup(0, kernel.bindGroup(bound, slot));
-      pass.dispatchWorkgroups(...grid);
-    }
+    encodeLaunches(pass, launches);
     pass.end();
     device.queue.submit([encoder.finish()]);
   }
+}
+
+/** Encodes what was gathered. */
+export function encodeLaunches(pass: GPUComputePassEncoder, launches: readonly Launch[]): void {
+  for (const { kernel, bound, slot, grid } of launches) {
+    pass.setPipeline(kernel.pipeline);
+    pass.setBindGroup(0, kernel.bindGroup(bound, slot));
+    pass.dispatchWorkgroups(...grid);
+  }
+}
+
+function upload(launches: readonly Launch[]): void {
+  for (const kernel of new Set(launches.map((launch) => launch.kernel))) kernel.upload();
 }

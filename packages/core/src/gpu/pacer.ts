@@ -13,7 +13,7 @@ const FEWEST_AHEAD = 2;
 
 /** Dispatches of a command buffer while nothing is known of what they take, and most of any. */
 const UNKNOWN_DISPATCHES = 16;
-const MOST_DISPATCHES = 256;
+const MOST_DISPATCHES = 512;
 
 /** What a command buffer of a program that has not run yet counts as: with one ahead of it, the next one waits. */
 const UNKNOWN_MS = AHEAD_MS;

@@ -3,6 +3,7 @@ import { layoutParams, type ParamsLayout } from '../plan/params.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
+import { encodeLaunches } from './launches.ts';
 import { DispatchTimes } from './pacer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
@@ -29,6 +30,12 @@ export interface PreparedIsland {
 
 export interface ProgramOptions extends LoadOptions {
   islands?: IslandHost | undefined;
+}
+
+/** Launches of custom kernels that go with a run, in its own command buffers: one more costs the GPU 10 to 20 µs. */
+export interface RunLaunches {
+  before?: (() => void) | undefined;
+  after?: (() => void) | undefined;
 }
 
 /** A dispatch with what a command encoder needs for it. */
@@ -95,25 +102,35 @@ export class Program {
    *
    * @param external buffers of the plan's inputs and outputs, by plan id
    * @param options.fresh whether the request phase has to run: a stable input has changed
+   * @param options.before called when the first command buffer is submitted, and not where this throws earlier
+   * @param options.after called when the last one is: what is thrown by then keeps it from being called
    * @throws the signal's reason; outputs are undefined then
    */
   async run(
     external: ReadonlyMap<BufferId, GPUBuffer>,
-    options: { signal?: AbortSignal | undefined; fresh?: boolean; profiler?: Profiler | undefined } = {},
+    options: {
+      signal?: AbortSignal | undefined;
+      fresh?: boolean;
+      profiler?: Profiler | undefined;
+    } & RunLaunches = {},
   ): Promise<void> {
-    const { signal, fresh = true, profiler } = options;
+    const { signal, fresh = true, profiler, before, after } = options;
+    const { device, gpuShare, launches, pacer } = this.#engine;
     this.#engine.check();
     signal?.throwIfAborted();
     const buffers = [...this.#parts.buffers];
     for (const [id, buffer] of external) buffers[id] = buffer;
-    for (const unit of fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run) {
+    const units = fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run;
+    // Dispatches that are timed have their passes to themselves, and islands have none.
+    const [first, last] = profiler ? [] : [units[0], units.at(-1)];
+    if (before && first?.kind !== 'dispatches') launches.together(before);
+    for (const unit of units) {
       if (unit.kind === 'island') {
         await this.#runIsland(unit.island, unit.prepared, buffers, profiler);
         this.#checkAfterWait(signal);
         continue;
       }
       const { dispatches } = unit;
-      const { device, gpuShare, pacer } = this.#engine;
       // A GPU that rests is not waiting.
       let count = pacer.pending > 0 || gpuShare < 1 ? Infinity : FIRST_DISPATCHES;
       for (let at = 0; at < dispatches.length;) {
@@ -124,12 +141,15 @@ export class Program {
         }
         const most = this.#times.perBuffer(signal && pacer.bufferMs);
         const part = dispatches.slice(at, at + Math.min(count, most));
+        const lead = unit === first && at === 0 ? before : undefined;
         at += part.length;
         count *= 2;
-        this.#submit(part, buffers, profiler);
+        const tail = unit === last && at === dispatches.length ? after : undefined;
+        this.#submit(part, buffers, profiler, { before: lead, after: tail });
         if (signal) pacer.submitted(device.queue.onSubmittedWorkDone(), part.length, this.#times);
       }
     }
+    if (after && last?.kind !== 'dispatches') launches.together(after);
   }
 
   /** Buffers that were given back meanwhile may be somebody else's by now: nothing more may be submitted. */
@@ -143,8 +163,9 @@ export class Program {
     dispatches: readonly ReadyDispatch[],
     buffers: readonly (GPUBuffer | undefined)[],
     profiler: Profiler | undefined,
+    { before, after }: RunLaunches,
   ): void {
-    const { clock, device } = this.#engine;
+    const { clock, device, launches } = this.#engine;
     const encoder = device.createCommandEncoder({ label: 'run' });
     if (profiler) {
       const timestamps = profiler.begin(dispatches.map(({ step }) => step));
@@ -155,8 +176,11 @@ export class Program {
       });
       profiler.end(encoder);
     } else {
+      const [lead, tail] = launches.gather(before, after);
       const pass = encoder.beginComputePass(clock?.next());
+      encodeLaunches(pass, lead!);
       encode(pass, dispatches, device, buffers);
+      encodeLaunches(pass, tail!);
       pass.end();
     }
     device.queue.submit([encoder.finish()]);

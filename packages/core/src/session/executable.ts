@@ -1,7 +1,7 @@
 import { CalotypeError, ShapeError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Profiler } from '../gpu/profiler.ts';
-import type { Program } from '../gpu/program.ts';
+import type { Program, RunLaunches } from '../gpu/program.ts';
 import type { BufferId, Plan } from '../plan/plan.ts';
 import { rawBytes, Tensor } from '../tensor/tensor.ts';
 import { checkSize, checkTarget, type Tensors } from './feeds.ts';
@@ -29,7 +29,8 @@ export class Executable {
   /**
    * Submits one run. The results can be read or used at once; later work waits for them on the GPU.
    *
-   * @param targets tensors on the GPU to write outputs into; for the others new ones are made
+   * @param options.targets tensors on the GPU to write outputs into; for the others new ones are made
+   * @param options.after gets the results
    * @throws ShapeError for a target that does not fit; OutOfMemoryError; DeviceLostError; the signal's reason
    */
   async run(
@@ -38,9 +39,11 @@ export class Executable {
       targets?: Readonly<Tensors> | undefined;
       signal?: AbortSignal | undefined;
       profiler?: Profiler | undefined;
+      before?: RunLaunches['before'];
+      after?: ((results: Tensors) => void) | undefined;
     } = {},
   ): Promise<Tensors> {
-    const { targets = {}, signal, profiler } = options;
+    const { targets = {}, signal, profiler, before, after } = options;
     const external = new Map<BufferId, GPUBuffer>();
     const stable = new Map<string, { tensor: Tensor; version: number }>();
     const created: Tensor[] = [];
@@ -51,7 +54,13 @@ export class Executable {
       const fresh = this.#isFresh(stable);
       // Until the run has gone through, what the request phase left is not to be relied on.
       if (fresh) this.#seen = undefined;
-      await this.#program.run(external, { signal, fresh, profiler });
+      await this.#program.run(external, {
+        signal,
+        fresh,
+        profiler,
+        before,
+        after: after && (() => after(results)),
+      });
       this.#seen = stable;
       for (const name of Object.keys(targets)) targets[name]!.markChanged();
       return results;

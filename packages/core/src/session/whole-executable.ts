@@ -17,10 +17,17 @@ export class WholeExecutable {
   /** @throws ShapeError for inputs and targets that do not fit */
   async run(
     feeds: Readonly<Tensors>,
-    { targets = {}, signal }: { targets?: Readonly<Tensors> | undefined; signal?: AbortSignal | undefined },
+    options: {
+      targets?: Readonly<Tensors> | undefined;
+      signal?: AbortSignal | undefined;
+      before?: (() => void) | undefined;
+      after?: ((results: Tensors) => void) | undefined;
+    },
   ): Promise<Tensors> {
+    const { targets = {}, signal, before, after } = options;
     const types = Object.entries(feeds).map(([name, { dtype, shape }]) => [name, { dtype, shape }] as const);
     bindInputs(this.#template, new Map(types));
+    before?.();
     const results = await this.#graph.run(feeds, signal);
     for (const [name, target] of Object.entries(targets)) {
       const result = results[name];
@@ -28,6 +35,7 @@ export class WholeExecutable {
       copyInto(name, result, target);
       results[name] = target;
     }
+    after?.(results);
     return results;
   }
 
