@@ -370,14 +370,10 @@ export class Session {
     const watch = profiler ? undefined : this.#watch();
     const results = await this.#withRoom(1, () => {
       const timing = profiler ?? watch?.profiler;
-      return executable.run(inputs, {
-        targets: options.outputs,
-        signal: options.signal,
-        profiler: timing,
-        before: options.before,
-        // What is to be checked is not taken up before.
-        after: this.#numerics ? undefined : options.after,
-      });
+      const { outputs: targets, signal, before } = options;
+      // What is to be checked is not taken up before.
+      const after = this.#numerics ? undefined : options.after;
+      return executable.run(inputs, { targets, signal, profiler: timing, before, after });
     }).catch((error: unknown) => {
       watch?.profiler.dispose();
       throw error;

@@ -3,6 +3,7 @@ import { float32, int64, model, type ModelSpec } from '../../test/onnx-writer.ts
 import { addAndMultiply, GatedSource, storeOf, twoProducts } from '../../test/tiny-models.ts';
 import {
   createSession,
+  CustomKernel,
   DeviceLostError,
   Engine,
   ortIsLoaded,
@@ -62,6 +63,38 @@ describe('operators without kernels', () => {
     await expect(failure).rejects.toThrow(UnsupportedOpError);
     await expect(failure).rejects.toMatchObject({ ops: [{ op: 'Det', node: 'd' }] });
     expect(ortIsLoaded()).toBe(false);
+  });
+
+  test('run between what is launched before and after them', async () => {
+    const spec: ModelSpec = {
+      inputs: [{ name: 'x', dtype: 'float32', shape: [1, 2, 2] }],
+      outputs: [{ name: 'y', dtype: 'float32', shape: [1] }],
+      nodes: [{ op: 'Det', name: 'd', inputs: ['x'], outputs: ['y'] }],
+    };
+    const twice = await CustomKernel.create(engine, {
+      name: 'twice',
+      body: `@compute @workgroup_size(1) fn main() {
+        for (var i = 0u; i < params.elements; i++) { y_store(i, 2.0 * x_load(i)); }
+      }`,
+      inputs: { x: 'f32' },
+      outputs: { y: 'f32' },
+      params: { elements: 'u32' },
+    });
+    const [from, to, taken] = ['from', 'to', 'taken'].map((label) => engine.buffers.acquire(16, label));
+    engine.write(from!, 0, Float32Array.of(4, 5, 0, 6));
+    using x = new Tensor('float32', [1, 2, 2], { engine, buffer: to!, storage: 'f32' });
+    using session = await createSession(model(spec), { engine });
+    const { y } = await session.run(
+      { x },
+      {
+        before: () => twice.run({ x: from!, y: to! }, { elements: 4 }, 1),
+        after: (results) => twice.run({ x: results['y']!.gpu!.buffer, y: taken! }, { elements: 1 }, 1),
+      },
+    );
+    expectClose(new Float32Array((await engine.readBack.read(taken!, 4)).buffer), [2 * 8 * 12]);
+    y!.dispose();
+    for (const buffer of [from!, taken!]) engine.buffers.release(buffer);
+    twice.dispose();
   });
 
   test('run between ours, and leave nothing behind', async () => {

@@ -2,7 +2,7 @@ import type { CustomKernel } from './custom-kernel.ts';
 import type { Engine } from './engine.ts';
 
 /** One dispatch of a kernel, not submitted yet. */
-export interface Launch {
+interface Launch {
   kernel: CustomKernel;
   bound: readonly GPUBuffer[];
   /** Where its parameters lie among those of its kernel. */
