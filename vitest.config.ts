@@ -30,6 +30,8 @@ export default defineConfig({
           include: ['{packages,examples}/*/{src,test}/**/*.test.ts', '{scripts,bench}/**/*.test.ts'],
           exclude: ['**/node_modules/**', gpuTests],
           testTimeout: 30_000,
+          // Vitest leaves a core free, which is half of a machine of two.
+          maxWorkers: availableParallelism(),
         },
       },
       {
