@@ -204,7 +204,8 @@ function coldJob(scenario: ColdStart): Job {
     scenario: scenario.name,
     engine: 'calotype',
     group: 'cold-start',
-    limitSeconds: 180,
+    // Two gigabytes of weights are written first.
+    limitSeconds: 600,
     async run({ coldPage, makeFolder, options }) {
       if (scenario.model === 'sd15') await makeFolder('sd15');
       const page = await coldPage();

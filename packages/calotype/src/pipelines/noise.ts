@@ -32,7 +32,7 @@ export function pureNoise(
   values: Float32Array<ArrayBuffer>,
   { shape, plan }: StartContext<unknown>['request'],
 ): Tensor<'float32'> {
-  const scaled = Float32Array.from(values, (value) => value * plan.initNoiseSigma);
+  const scaled = values.map((value) => value * plan.initNoiseSigma);
   return uploadTensor(model.engine, shape, scaled, 'start noise');
 }
 

@@ -129,20 +129,23 @@ export class LatentDecoder {
     using input = this.#input(rest);
     const unscale = await this.#kernels.get('unscale');
     const { scalingFactor, shiftFactor: shift } = this.#scaling.scaling;
-    unscale(
-      { x: bufferOf(latents), y: bufferOf(input), ...this.#scaling.buffers() },
-      {
+    const scale = (): void =>
+      unscale(
+        { x: bufferOf(latents), y: bufferOf(input), ...this.#scaling.buffers() },
+        {
+          elements,
+          xFirst: image * elements,
+          scale: scalingFactor / factor,
+          shift,
+          ...this.#scaling.params(latents.shape),
+        },
         elements,
-        xFirst: image * elements,
-        scale: scalingFactor / factor,
-        shift,
-        ...this.#scaling.params(latents.shape),
-      },
-      elements,
-    );
+      );
     const tiles = tiling && this.#tiles(rest, tiling);
     // Not before the run is over may its input go.
-    return tiles ? await this.#inTiles(input, tiles, signal) : await this.#run(input, signal);
+    if (!tiles) return await this.#run(input, signal, scale);
+    scale();
+    return await this.#inTiles(input, tiles, signal);
   }
 
   /** The axes in tiles; `undefined` where one tile would be all. */
@@ -245,9 +248,11 @@ export class LatentDecoder {
     return uploadTensor(this.#engine, [all.length], all, 'tile weights');
   }
 
-  async #run(input: Tensor, signal: AbortSignal | undefined): Promise<Tensor> {
+  /** @param before what makes the input, launched with the decoder */
+  async #run(input: Tensor, signal: AbortSignal | undefined, before?: () => void): Promise<Tensor> {
     const name = this.session.inputs[0]!.name;
-    const outputs = await this.session.run({ [name]: input }, signal ? { signal } : {});
+    const options = { ...(signal && { signal }), ...(before && { before }) };
+    const outputs = await this.session.run({ [name]: input }, options);
     const [planes, ...rest] = Object.values(outputs);
     for (const tensor of rest) tensor.dispose();
     const [, channels, height, width] = planes!.shape;

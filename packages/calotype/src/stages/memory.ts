@@ -1,4 +1,4 @@
-import { Tensor, type Engine } from '@calotype/core';
+import { Tensor, type Engine, type Storage } from '@calotype/core';
 
 /** Bytes of a buffer for elements of four bytes; buffers end on a multiple of 16. */
 export function paddedBytes(elements: number): number {
@@ -42,8 +42,8 @@ export interface RowRange {
   count: number;
 }
 
-/** Copies rows of tensors of one storage, end to end, into a new tensor. `shape` begins with the number of all rows. */
-export function gatherRows(
+/** Memory for rows of tensors of one storage, contents undefined. `shape` begins with the number of all rows. */
+export function emptyRows(
   engine: Engine,
   ranges: readonly RowRange[],
   shape: readonly number[],
@@ -51,15 +51,34 @@ export function gatherRows(
 ): Tensor {
   const { dtype, gpu } = ranges[0]!.tensor;
   const { storage } = gpu!;
-  const rowBytes = sizeOf(shape.slice(1)) * (storage === 'f16' ? 2 : 4);
-  const bytes = Math.ceil((rowBytes * shape[0]!) / 16) * 16;
-  const buffer = engine.buffers.acquire(bytes, label);
-  const encoder = engine.device.createCommandEncoder({ label });
-  let at = 0;
-  for (const { tensor, first, count } of ranges) {
-    encoder.copyBufferToBuffer(bufferOf(tensor), first * rowBytes, buffer, at, count * rowBytes);
-    at += count * rowBytes;
-  }
-  engine.device.queue.submit([encoder.finish()]);
-  return new Tensor(dtype, shape, { engine, buffer, storage });
+  const bytes = Math.ceil((rowBytes(shape, storage) * shape[0]!) / 16) * 16;
+  return new Tensor(dtype, shape, { engine, buffer: engine.buffers.acquire(bytes, label), storage });
+}
+
+/** Copies rows of tensors, end to end, into one of the same storage; inside `launches.together` with the others there. */
+export function copyRows(engine: Engine, ranges: readonly RowRange[], into: Tensor): void {
+  const row = rowBytes(into.shape, into.gpu!.storage);
+  engine.launches.together(() => {
+    let at = 0;
+    for (const { tensor, first, count } of ranges) {
+      engine.launches.copy(bufferOf(tensor), first * row, bufferOf(into), at, count * row);
+      at += count * row;
+    }
+  });
+}
+
+/** Copies rows of tensors of one storage, end to end, into a new tensor. `shape` begins with the number of all rows. */
+export function gatherRows(
+  engine: Engine,
+  ranges: readonly RowRange[],
+  shape: readonly number[],
+  label: string,
+): Tensor {
+  const rows = emptyRows(engine, ranges, shape, label);
+  copyRows(engine, ranges, rows);
+  return rows;
+}
+
+function rowBytes(shape: readonly number[], storage: Storage): number {
+  return sizeOf(shape.slice(1)) * (storage === 'f16' ? 2 : 4);
 }

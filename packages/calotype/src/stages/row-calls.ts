@@ -1,5 +1,5 @@
 import { Tensor, type DataType, type Engine, type RunOptions, type Session } from '@calotype/core';
-import { gatherRows, type RowRange } from './memory.ts';
+import { copyRows, emptyRows, gatherRows, type RowRange } from './memory.ts';
 
 /** Tensors by the names of a graph's inputs or outputs. */
 export type NamedTensors = Record<string, Tensor>;
@@ -66,6 +66,8 @@ export class RowCalls {
   /** By call. */
   readonly #stable: readonly NamedTensors[];
   readonly #owned: Tensor[] = [];
+  /** Fills in what is laid out; goes with the first run. */
+  #copies: (() => void)[] = [];
 
   /**
    * @param stable by input: rows that belong together, in order
@@ -98,14 +100,21 @@ export class RowCalls {
     options: Pick<RunOptions, 'signal' | 'before' | 'after'>,
   ): Promise<NamedTensors> {
     const { engine, session } = this.#graph;
+    const { signal, after } = options;
+    const before = (): void => {
+      for (const copy of this.#copies) copy();
+      options.before?.();
+    };
     if (this.#perCall === this.#rows) {
       const inputs = mapValues(varying, (tensor, name) => this.#graph.declared(name, tensor));
       const timestep = this.#graph.timesteps(timesteps);
-      return session.run({ ...inputs, ...this.#stable[0]!, timestep }, options);
+      const outputs = await session.run({ ...inputs, ...this.#stable[0]!, timestep }, { ...options, before });
+      this.#copies = [];
+      return outputs;
     }
-    const { signal, before, after } = options;
     // Rows are copied before each call, and after the last.
-    if (before) engine.launches.together(before);
+    engine.launches.together(before);
+    this.#copies = [];
     const outputs = await this.#inParts(varying, timesteps, signal);
     if (after) engine.launches.together(() => after(outputs));
     return outputs;
@@ -167,12 +176,21 @@ export class RowCalls {
   /** The rows of one call; where those are a tensor as it is, that tensor. */
   #layOut(name: string, ranges: readonly RowRange[], first: number): Tensor {
     if (isWhole(ranges, this.#perCall, ranges[0]!.tensor)) return ranges[0]!.tensor;
-    const laidOut = this.#slice(ranges, first, name);
+    const { engine } = this.#graph;
+    const rows = this.#rowsOf(ranges, first);
+    const laidOut = emptyRows(engine, rows, this.#shapeOf(rows), name);
     this.#owned.push(laidOut);
+    this.#copies.push(() => copyRows(engine, rows, laidOut));
     return laidOut;
   }
 
   #slice(ranges: readonly RowRange[], first: number, label: string): Tensor {
+    const rows = this.#rowsOf(ranges, first);
+    return gatherRows(this.#graph.engine, rows, this.#shapeOf(rows), label);
+  }
+
+  /** Where the rows of one call lie. */
+  #rowsOf(ranges: readonly RowRange[], first: number): RowRange[] {
     const rows = ranges.flatMap(({ tensor, first: start, count }) =>
       Array.from({ length: count }, (_, i) => ({ tensor, first: start + i, count: 1 })),
     );
@@ -180,8 +198,11 @@ export class RowCalls {
       { length: this.#perCall },
       (_, i) => rows[Math.min(first + i, rows.length - 1)]!,
     );
-    const [, ...rest] = ranges[0]!.tensor.shape;
-    return gatherRows(this.#graph.engine, joined(wanted), [this.#perCall, ...rest], label);
+    return joined(wanted);
+  }
+
+  #shapeOf([range]: readonly RowRange[]): number[] {
+    return [this.#perCall, ...range!.tensor.shape.slice(1)];
   }
 }
 

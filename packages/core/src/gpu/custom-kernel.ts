@@ -88,7 +88,7 @@ export class CustomKernel {
     const bound = names.map((name) => buffers[name]!);
     const slot = this.#paramBytes > 0 ? this.#used++ : 0;
     this.#write(slot, params);
-    launches.add({ kernel: this, bound, slot, grid: gridFor(workgroups, capabilities) });
+    launches.launch({ kernel: this, bound, slot, grid: gridFor(workgroups, capabilities) });
   }
 
   /** @internal */

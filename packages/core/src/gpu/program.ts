@@ -3,7 +3,7 @@ import { layoutParams, type ParamsLayout } from '../plan/params.ts';
 import type { BufferId, Dispatch, Island, Plan } from '../plan/plan.ts';
 import { BindGroups } from './bind-groups.ts';
 import type { Engine } from './engine.ts';
-import { encodeLaunches } from './launches.ts';
+import { CommandBuffer } from './launches.ts';
 import { DispatchTimes } from './pacer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { Profiler } from './profiler.ts';
@@ -120,7 +120,7 @@ export class Program {
     signal?.throwIfAborted();
     const buffers = [...this.#parts.buffers];
     for (const [id, buffer] of external) buffers[id] = buffer;
-    const units = fresh ? [...this.#parts.request, ...this.#parts.run] : this.#parts.run;
+    const units = fresh ? this.#parts.all : this.#parts.run;
     // Dispatches that are timed have their passes to themselves, and islands have none.
     const [first, last] = profiler ? [] : [units[0], units.at(-1)];
     if (before && first?.kind !== 'dispatches') launches.together(before);
@@ -165,9 +165,9 @@ export class Program {
     profiler: Profiler | undefined,
     { before, after }: RunLaunches,
   ): void {
-    const { clock, device, launches } = this.#engine;
-    const encoder = device.createCommandEncoder({ label: 'run' });
+    const { device, launches } = this.#engine;
     if (profiler) {
+      const encoder = device.createCommandEncoder({ label: 'run' });
       const timestamps = profiler.begin(dispatches.map(({ step }) => step));
       dispatches.forEach((dispatch, i) => {
         const pass = encoder.beginComputePass({ timestampWrites: timestamps(i) });
@@ -175,15 +175,15 @@ export class Program {
         pass.end();
       });
       profiler.end(encoder);
-    } else {
-      const [lead, tail] = launches.gather(before, after);
-      const pass = encoder.beginComputePass(clock?.next());
-      encodeLaunches(pass, lead!);
-      encode(pass, dispatches, device, buffers);
-      encodeLaunches(pass, tail!);
-      pass.end();
+      device.queue.submit([encoder.finish()]);
+      return;
     }
-    device.queue.submit([encoder.finish()]);
+    const [lead, tail] = launches.gather(before, after);
+    const commands = new CommandBuffer(this.#engine, 'run');
+    commands.add(lead!);
+    encode(commands.pass, dispatches, device, buffers);
+    commands.add(tail!);
+    commands.submit();
   }
 
   async #runIsland(
@@ -223,6 +223,14 @@ function encode(
   }
 }
 
+/** One after the other; dispatches on both sides of the border share command buffers. */
+function joined(first: readonly Unit[], second: readonly Unit[]): Unit[] {
+  const [before, after] = [first.at(-1), second[0]];
+  if (before?.kind !== 'dispatches' || after?.kind !== 'dispatches') return [...first, ...second];
+  const dispatches = [...before.dispatches, ...after.dispatches];
+  return [...first.slice(0, -1), { kind: 'dispatches', dispatches }, ...second.slice(1)];
+}
+
 /** Makes room for a plan, or says that there is none, before anything is read. */
 function checkBudget(engine: Engine, plan: Plan, weights: ResidentWeights): void {
   const { buffers } = engine;
@@ -236,6 +244,8 @@ class Parts {
   buffers: (GPUBuffer | undefined)[] = [];
   request: Unit[] = [];
   run: Unit[] = [];
+  /** Both phases. */
+  all: readonly Unit[] = [];
   held: HeldWeights | undefined;
   readonly #engine: Engine;
   readonly #plan: Plan;
@@ -303,6 +313,7 @@ class Parts {
       if (last?.kind === 'dispatches') last.dispatches.push(ready);
       else units.push({ kind: 'dispatches', dispatches: [ready] });
     }
+    this.all = joined(this.request, this.run);
   }
 
   /** One buffer for the uniform blocks of all dispatches. */
