@@ -5,11 +5,11 @@ import { elementwise } from '../kernels/elementwise/elementwise.ts';
 import type { EpilogueViews } from '../kernels/elementwise/epilogue.ts';
 import { dequantize } from '../kernels/quantize/dequantize.ts';
 import type { ProducedMoments } from '../kernels/group-norm/produced.ts';
-import { buildShader, gridFor, hasNativeF16, scalarOf, storageBits } from '../kernels/shader.ts';
+import { buildShader, gridFor, hasNativeF16, scalarOf } from '../kernels/shader.ts';
 import type { KernelTuning } from '../kernels/tuning.ts';
 import type { TensorRef } from '../onnx/model.ts';
 import { noting } from '../tuning/problems.ts';
-import type { DataType } from '../tensor/dtype.ts';
+import { bitsOf, type DataType } from '../tensor/dtype.ts';
 import { sizeOf, stridesOf, type Shape } from '../tensor/shape.ts';
 import type { Capabilities, Precision } from './capabilities.ts';
 import { contentKey, identityOf } from './content-key.ts';
@@ -29,7 +29,7 @@ import type {
 } from './plan.ts';
 import { Joins, type Pair } from './joins.ts';
 import { LowBitWeights } from './low-bit-weights.ts';
-import type { Quantized } from './quantized.ts';
+import { integerType, type Quantized } from './quantized.ts';
 import { denseOrder, isDense, orderedStrides, rowMajor, type Order } from './view.ts';
 import { splitRows } from './split-rows.ts';
 import { computedStorage, fileStorage, movedBytes, paddedBytes } from './storage.ts';
@@ -175,7 +175,7 @@ export class PlanBuilder implements Lowering {
   dequantized(value: Value, from: Quantized): void {
     const view = this.allocate(value);
     this.dispatch(dequantize(from, view));
-    if (this.phase(view) === 'load' && storageBits[from.x.storage] <= 8) {
+    if (this.phase(view) === 'load' && bitsOf[integerType(from)] <= 8) {
       this.#low.dequantized(view.buffer, from);
     }
   }

@@ -1,3 +1,4 @@
+import type { DataType } from '../tensor/dtype.ts';
 import type { Storage, TensorView } from './plan.ts';
 
 /** A tensor of small integers and what they stand for: `(x - zero) · scale`. */
@@ -21,11 +22,20 @@ export function sharedAlong({ scale, zero, block }: Quantized, axis: number): nu
   return Math.min(shared(scale), typeof zero === 'number' ? Infinity : shared(zero));
 }
 
-const names: Partial<Record<Storage, string>> = { i4: 'int4', u4: 'uint4', i8: 'int8', u8: 'uint8' };
+const names: Partial<Record<Storage, DataType>> = { i4: 'int4', u4: 'uint4', i8: 'int8', u8: 'uint8' };
+
+/**
+ * The type of the integers: as they lie in a file (a byte of MatMulNBits holds two), or, where they are made at load as those
+ * of merged weights are, of 32 bits each until they are packed, what ONNX calls them.
+ */
+export function integerType({ x }: Quantized): DataType {
+  return names[x.storage] ?? x.dtype;
+}
 
 /** `uint4 in blocks of 32`, `int8 by channel`, `int8`. */
-export function describeQuantized({ x, scale, block }: Quantized): string {
-  const name = names[x.storage] ?? x.storage;
+export function describeQuantized(from: Quantized): string {
+  const { scale, block } = from;
+  const name = integerType(from);
   if (block) return `${name} in blocks of ${block.size}`;
   return scale.strides.every((stride) => stride === 0) ? name : `${name} by channel`;
 }

@@ -69,6 +69,39 @@ const transposed = (attributes: Record<string, AttributeSpec>, zero = false): No
   matMul,
 ];
 
+/** Products of x with several weights: one product, whose weight is theirs side by side. */
+function beside(name: string, weights: Dequantized, widths: readonly number[], node: NodeSpec): OperatorCase {
+  const { dtype, shape, scale, axis, block, zero, opset } = weights;
+  const own = 2 + Number(zero ?? false);
+  const column = node.op === 'Gemm' ? 0 : 1;
+  const nodes = widths.flatMap((_, i): NodeSpec[] => {
+    const inputs = Array.from({ length: own }, (__, k) => `x${1 + own * i + k}`);
+    const attributes = { axis: int(axis!), ...(block && { block_size: int(block) }) };
+    return [
+      { op: 'DequantizeLinear', inputs, outputs: [`w${i}`], attributes },
+      { ...node, inputs: ['x0', `w${i}`], outputs: [`p${i}`] },
+    ];
+  });
+  const operands = widths.flatMap((width, i) => {
+    const scales = scale.with(scale.length === 1 ? 0 : column, width);
+    const zeros = zero ? [bytes(dtype, scales, 20 + i)] : [];
+    return [bytes(dtype, shape.with(column, width), 10 + i), weight(...scales), ...zeros];
+  });
+  const all: NodeSpec = {
+    op: 'Concat',
+    inputs: widths.map((_, i) => `p${i}`),
+    outputs: ['y0'],
+    attributes: { axis: int(-1) },
+  };
+  return {
+    name,
+    op: node.op,
+    opset,
+    nodes: [...nodes, all],
+    operands: [float(33, shape[1 - column]!), ...operands],
+  };
+}
+
 // DequantizeLinear on weights of products and convolutions, as exporters and quantizers of all ages write it.
 const dequantized: OperatorCase[] = [
   qdq('opset 10, one scale', [5, 64], { dtype: 'int8', shape: [64, 24], scale: [], opset: 10 }, matMul),
@@ -246,6 +279,36 @@ const dequantized: OperatorCase[] = [
     [1, 32, 7, 6],
     { dtype: 'int8', shape: [16, 16, 3, 3], scale: [16], axis: 0, opset: 13 },
     conv([1, 1, 1, 1], 2),
+  ),
+  beside(
+    'three of one x, int4 in blocks',
+    { dtype: 'int4', shape: [64, 0], scale: [2, 0], axis: 0, block: 32, opset: 21 },
+    [24, 24, 16],
+    matMul,
+  ),
+  beside(
+    'two of one x, uint4 in blocks, zero points, odd columns',
+    { dtype: 'uint4', shape: [64, 0], scale: [4, 0], axis: 0, block: 16, zero: true, opset: 21 },
+    [9, 23],
+    matMul,
+  ),
+  beside(
+    'three of one x, uint8 by column, zero points',
+    { dtype: 'uint8', shape: [64, 0], scale: [0], axis: 1, zero: true, opset: 13 },
+    [24, 8, 24],
+    matMul,
+  ),
+  beside(
+    'three of one x, int8 by row of the transposed weight',
+    { dtype: 'int8', shape: [0, 64], scale: [0], axis: 0, opset: 13 },
+    [24, 8, 40],
+    { ...gemm, attributes: { transB: int(1) } },
+  ),
+  beside(
+    'two of one x, int4 in blocks of the transposed weight',
+    { dtype: 'int4', shape: [0, 64], scale: [0, 2], axis: 1, block: 32, opset: 21 },
+    [24, 40],
+    { ...gemm, attributes: { transB: int(1) } },
   ),
   qdq('int8 by row', [1, 2], { dtype: 'int8', shape: [10, 32], scale: [10], axis: 0, opset: 13 }, gather, {
     initializers: ids,

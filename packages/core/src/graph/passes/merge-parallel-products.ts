@@ -1,4 +1,5 @@
 import { intAttribute } from '../../ops/operands.ts';
+import { oneNumber } from '../../ops/quantize-linear.ts';
 import { isFloat } from '../../tensor/dtype.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
@@ -6,6 +7,7 @@ import { attributeMap } from '../emit.ts';
 import { call, input } from '../expr.ts';
 import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
 import { isElementwise } from './fuse-elementwise.ts';
+import { producerOf } from '../match.ts';
 import { biasOf, type Linear } from './linear.ts';
 import { LoadTime } from './load-time.ts';
 import type { Pass } from './pass.ts';
@@ -16,6 +18,8 @@ const weightLimit = 2 ** 24;
 interface Member extends Linear {
   /** What the rest of the graph reads: with the bias. */
   result: Value;
+  /** Members of equal keys can become one. */
+  key: string;
 }
 
 /**
@@ -30,11 +34,10 @@ export const mergeParallelProducts: Pass = {
     for (const node of graph.nodes()) {
       const member = memberOf(graph, node, loadTime);
       if (!member) continue;
-      const { inputs, op } = member.node;
-      const turned = intAttribute(member.node, 'transB', 0);
-      const key = [op, turned, inputs[1]!.dtype, inputs[1]!.shape.length, member.bias?.dtype ?? ''].join('|');
-      const byKind = groups.get(inputs[0]!) ?? new Map<string, Member[]>();
-      groups.set(inputs[0]!, byKind.set(key, [...(byKind.get(key) ?? []), member]));
+      const { key } = member;
+      const [x] = member.node.inputs as [Value];
+      const byKind = groups.get(x) ?? new Map<string, Member[]>();
+      groups.set(x, byKind.set(key, [...(byKind.get(key) ?? []), member]));
     }
     for (const byKind of groups.values()) {
       for (const members of byKind.values()) for (const chunk of chunks(members)) merge(graph, chunk);
@@ -46,8 +49,8 @@ export const mergeParallelProducts: Pass = {
 function memberOf(graph: GraphEditor, node: Node, loadTime: LoadTime): Member | undefined {
   if (node.domain !== '' || (node.op !== 'MatMul' && node.op !== 'Gemm')) return undefined;
   const weight = node.inputs[1]!;
-  if (weight.origin.kind !== 'weight' || weight.shape.length !== 2 || !isFloat(weight.dtype))
-    return undefined;
+  const stored = weight.shape.length === 2 && isFloat(weight.dtype) ? storedAs(graph, node) : undefined;
+  if (stored === undefined) return undefined;
   if (node.inputs[0]!.shape.length < 2 || loadTime.has(node.inputs[0]!)) return undefined;
   const direct = node.outputs[0]!;
   const add = node.op === 'MatMul' ? graph.soleUser(direct) : undefined;
@@ -56,7 +59,32 @@ function memberOf(graph: GraphEditor, node: Node, loadTime: LoadTime): Member | 
   // A result that goes through an elementwise node is finished in the product's epilogue, which is worth as much.
   if (graph.users(result).some(isElementwise) || graph.isOutput(result)) return undefined;
   const linear = biasOf(graph, result, loadTime);
-  return linear && { ...linear, result };
+  const turned = intAttribute(node, 'transB', 0);
+  const key = [node.op, turned, weight.dtype, linear?.bias?.dtype ?? '', stored].join('|');
+  return linear && { ...linear, result, key };
+}
+
+/** How the weight of a product lies in the file, in words that are equal where two can lie side by side. */
+function storedAs(graph: GraphEditor, product: Node): string | undefined {
+  const weight = product.inputs[1]!;
+  if (weight.origin.kind === 'weight') return 'floats';
+  const node = producerOf(graph, weight, 'DequantizeLinear');
+  if (!node || graph.soleUser(weight) !== product) return undefined;
+  const operands = node.inputs as Value[];
+  if (!operands.every(({ origin }) => origin.kind !== 'node' && origin.kind !== 'input')) return undefined;
+  const [, scale, zero] = operands as [Value, Value, Value?];
+  const columns = columnAxis(product);
+  const axis = intAttribute(node, 'axis', 1);
+  const block = intAttribute(node, 'block_size', 0);
+  const isByColumn = scale.shape.length === 1 && axis === columns && scale.shape[0] === weight.shape[columns];
+  const isInBlocks = scale.shape.length === 2 && axis === 1 - columns && block > 0;
+  if (!isByColumn && !isInBlocks) return undefined;
+  return [axis, block, ...operands.map(({ dtype }) => dtype), zero && oneNumber(zero)].join();
+}
+
+/** The axis of the weight along which the results lie. */
+function columnAxis(product: Node): number {
+  return product.op === 'Gemm' && intAttribute(product, 'transB', 0) !== 0 ? 0 : 1;
 }
 
 function chunks(members: readonly Member[]): Member[][] {
@@ -76,22 +104,18 @@ function chunks(members: readonly Member[]): Member[][] {
 
 function merge(graph: GraphEditor, members: readonly Member[]): void {
   const { node, bias, result } = members[0]!;
-  const columnAxis = node.op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0 ? 0 : 1;
-  const concat = (what: string, values: Value[], axis: number): Value => {
-    const shape = [...values[0]!.shape];
-    shape[axis] = values.reduce((sum, value) => sum + value.shape[axis]!, 0);
-    const content = {
-      op: 'Concat',
-      name: `${node.name}/${what}`,
-      inputs: values,
-      attributes: attributeMap({ axis }),
-    };
-    return graph.add(content, [{ dtype: values[0]!.dtype, shape }])[0]!;
-  };
+  const columns = columnAxis(node);
   const weights = members.map((member) => member.node.inputs[1]!);
-  const weight = concat('weights', weights, columnAxis);
-  const biases = bias && concat('biases', members.map((member) => member.bias!), 0); // prettier-ignore
-  const shape = [...result.shape.slice(0, -1), weight.shape[columnAxis]!];
+  const weight = weightsTogether(graph, weights, columns, `${node.name}/weights`);
+  const biases =
+    bias &&
+    concat(
+      graph,
+      members.map((member) => member.bias!),
+      0,
+      `${node.name}/biases`,
+    );
+  const shape = [...result.shape.slice(0, -1), weight.shape[columns]!];
   const type = { dtype: result.dtype, shape };
   const { op, attributes, name, opset } = node;
   const x = node.inputs[0]!;
@@ -116,4 +140,41 @@ function merge(graph: GraphEditor, members: readonly Member[]): void {
     members.map((member) => ({ dtype: member.result.dtype, shape: member.result.shape })),
   );
   members.forEach((member, i) => graph.replace(member.result, parts[i]!));
+}
+
+/** Weights side by side: of integers these, their scales and their zero points are. */
+function weightsTogether(
+  graph: GraphEditor,
+  weights: readonly Value[],
+  columns: number,
+  name: string,
+): Value {
+  const stored = weights.map((weight) => producerOf(graph, weight, 'DequantizeLinear'));
+  const [first] = stored;
+  if (!first) return concat(graph, weights, columns, name);
+  const inputs = first.inputs.map((_, i) => {
+    const operands = stored.map((node) => node!.inputs[i]!);
+    const [operand] = operands as [Value];
+    const axis = operand.shape.length === 1 ? 0 : columns;
+    // Kernels take a zero point that is one number for all as that.
+    const zero = i === 2 ? oneNumber(operand) : undefined;
+    if (zero === undefined) return concat(graph, operands, axis, `${name}_${i}`);
+    const shape = shapeTogether(operands, axis);
+    const zeros = new Array<number>(sizeOf(shape)).fill(zero);
+    return graph.constant(zeros, shape, operand.dtype, `${name}_zero`);
+  });
+  const { op, opset, attributes } = first;
+  const type = { dtype: weights[0]!.dtype, shape: inputs[0]!.shape };
+  return graph.add({ op, opset, attributes, name, inputs }, [type])[0]!;
+}
+
+function concat(graph: GraphEditor, values: readonly Value[], axis: number, name: string): Value {
+  const content = { op: 'Concat', name, inputs: [...values], attributes: attributeMap({ axis }) };
+  const type = { dtype: values[0]!.dtype, shape: shapeTogether(values, axis) };
+  return graph.add(content, [type])[0]!;
+}
+
+function shapeTogether(values: readonly Value[], axis: number): number[] {
+  const dim = values.reduce((sum, value) => sum + value.shape[axis]!, 0);
+  return [...values[0]!.shape].with(axis, dim);
 }

@@ -1,8 +1,9 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
-import { describeQuantized, sharedAlong, type Quantized } from '../../plan/quantized.ts';
+import { describeQuantized, integerType, sharedAlong, type Quantized } from '../../plan/quantized.ts';
+import { bitsOf } from '../../tensor/dtype.ts';
 import { stridesOf } from '../../tensor/shape.ts';
-import { storageBits, u32, type Param } from '../shader.ts';
+import { u32, type Param } from '../shader.ts';
 import { address, addressParams } from './pack-address.ts';
 import integersSource from './pack_integers.wgsl';
 import scalesSource from './pack_scales.wgsl';
@@ -54,7 +55,7 @@ export function runsOf(depth: number, run: number): number {
 export function storedBits(lowering: Lowering, b: WeightSource): 4 | 8 | undefined {
   const from = lowering.quantized(b.view);
   if (!from || !sharesScales(runAlongDepth(b, from))) return undefined;
-  return storageBits[from.x.storage] === 4 ? 4 : 8;
+  return bitsOf[integerType(from)] === 4 ? 4 : 8;
 }
 
 /** Whether eight neighbours along depth, which kernels read together, always share a scale. */
@@ -78,9 +79,10 @@ export function packIntegers(
     lowering.inflates(b.view, 'its scales change along the sums of a product');
     return undefined;
   }
-  const bits = storageBits[from.x.storage] === 4 ? 4 : 8;
+  const type = integerType(from);
+  const bits = bitsOf[type] === 4 ? 4 : 8;
   const { columns, chunks } = packedSizes(problem, bits);
-  const bias = from.x.storage === 'i4' ? 8 : from.x.storage === 'i8' ? 128 : 0;
+  const bias = type === 'int4' ? 8 : type === 'int8' ? 128 : 0;
   const q = lowering.scratch('integers', [b.groups, chunks, columns, CHUNK_WORDS], 'u32');
   const constants = { WORKGROUP, GATED: problem.gate !== undefined, BIAS: `${bias}` };
   const elements = b.groups * chunks * columns;

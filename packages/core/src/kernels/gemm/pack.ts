@@ -1,5 +1,7 @@
 import type { Lowering } from '../../plan/lowering.ts';
 import type { Storage, TensorView } from '../../plan/plan.ts';
+import { integerType } from '../../plan/quantized.ts';
+import { bitsOf } from '../../tensor/dtype.ts';
 import { storageBits, u32 } from '../shader.ts';
 import source from './pack.wgsl';
 import { address, addressParams, partsOf } from './pack-address.ts';
@@ -59,7 +61,7 @@ export function integerBits(lowering: Lowering, problem: GemmProblem, b: WeightS
 /** Bits that an element of the weight takes as it is packed. */
 export function packedBits(lowering: Lowering, problem: GemmProblem, b: WeightSource): number {
   const from = lowering.quantized(b.view);
-  if (from) return storageBits[from.x.storage];
+  if (from) return bitsOf[integerType(from)];
   return quantizedBits(lowering, problem, b) ?? storageBits[packedStorage(lowering, b.view)];
 }
 
