@@ -77,13 +77,14 @@ export class Previewer {
     const plane = height * width;
     using planes = emptyTensor(this.#engine, [1, 3, height, width], 'preview');
     const latentRgb = await this.#kernels.get('latent_rgb');
-    latentRgb(
-      { x: bufferOf(latents), projection: bufferOf(projection), planes: bufferOf(planes) },
-      { plane, channels, xFirst: image * channels * plane, scale: factor },
-      3 * plane,
-    );
+    const before = (): void =>
+      latentRgb(
+        { x: bufferOf(latents), projection: bufferOf(projection), planes: bufferOf(planes) },
+        { plane, channels, xFirst: image * channels * plane, scale: factor },
+        3 * plane,
+      );
     // Not before the picture is made may its planes go.
-    return await this.#pictures.make(planes, 'bitmap', { range: [-1, 1], checked: false });
+    return await this.#pictures.make(planes, 'bitmap', { range: [-1, 1], checked: false, before });
   }
 
   async #find(channels: number, signal: AbortSignal | undefined): Promise<Tensor> {

@@ -35,10 +35,10 @@ export class Launches {
    * Submits everything that is launched and copied inside as one command buffer, in that order; each sees what those before it
    * wrote. What `work` submits by itself runs before all of them.
    */
-  together(work: () => void): void {
+  together<T>(work: () => T): T {
     this.#depth++;
     try {
-      work();
+      return work();
     } finally {
       this.#depth--;
       if (this.#depth === 0) this.#submit();

@@ -19,7 +19,8 @@ export class ReadBack {
   }
 
   /**
-   * The first `bytes` bytes of `source` (a multiple of 4), after everything submitted so far.
+   * The first `bytes` bytes of `source` (a multiple of 4), after everything submitted so far. Inside `launches.together` it goes
+   * with what is launched there.
    *
    * @throws DeviceLostError, DisposedError, the signal's reason
    */
@@ -30,9 +31,9 @@ export class ReadBack {
     this.#count++;
     const start = performance.now();
     const staging = this.#take(bytes);
-    const encoder = engine.device.createCommandEncoder({ label: 'read-back' });
-    encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
-    engine.device.queue.submit([encoder.finish()]);
+    engine.launches.copy(source, 0, staging, 0, bytes);
+    // It may not be mapped before it is submitted.
+    await undefined;
     try {
       await engine.until(staging.mapAsync(GPUMapMode.READ, 0, bytes), signal);
     } catch (error) {
