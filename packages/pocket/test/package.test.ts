@@ -54,6 +54,20 @@ test('the vocabulary knows the words of the examples and suggestions', async () 
   expect(known.has('lighthouse')).toBe(false);
 });
 
+test('plurals are tokens of their own, and the table of embeddings has a row for every token', async () => {
+  const read = async (path: string): Promise<unknown> =>
+    JSON.parse(await readFile(new URL(path, modelUrl), 'utf8'));
+  const { model } = (await read('tokenizer/tokenizer.json')) as { model: { vocab: Record<string, number> } };
+  const ids = Object.values(model.vocab).sort((a, b) => a - b);
+  expect(ids).toEqual(ids.map((_, i) => i));
+  expect(await read('text_encoder/config.json')).toMatchObject({ vocab_size: ids.length });
+  const { vocabulary } = (await read('calotype.json')) as { vocabulary: string[] };
+  for (const word of ['turtles', 'robots', 'dodos', 'strawberries', 'foxes', 'trolleys']) {
+    expect(model.vocab).toHaveProperty(`${word}</w>`);
+    expect(vocabulary).toContain(word);
+  }
+});
+
 test('publint finds nothing', async () => {
   const { messages } = await publint({ pkgDir: folder, strict: true, pack: 'npm' });
   expect(messages).toEqual([]);

@@ -12,6 +12,7 @@ from torch import nn
 from pocket import fused
 from pocket.flow import Denoiser, style_guided_velocity, training_times
 from pocket.judge import Judge
+from pocket.models.clip_text import TEXT_CONFIG
 from pocket.models.vae import AutoencoderKL
 from pocket.runtime import Devices, Optimiser
 from train_vae import VaeLoss
@@ -66,7 +67,7 @@ def timed(devices, label, action):
 
 
 def denoiser(devices):
-    ids_of = lambda batch: torch.randint(4096, (batch, 32), device=devices.device)
+    ids_of = lambda batch: torch.randint(TEXT_CONFIG["vocab_size"], (batch, 32), device=devices.device)
     for searching, batch in ((False, 128), (True, 128), (True, 256)):
         torch.backends.cudnn.benchmark = searching
         model = devices.place(Denoiser())

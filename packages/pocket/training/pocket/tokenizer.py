@@ -50,17 +50,21 @@ class Tokenizer:
     def __init__(self, path, context_length=CONTEXT_LENGTH):
         with open(path) as file:
             model = json.load(file)["model"]
-        self.vocabulary = model["vocab"]
-        self.rank = {tuple(merge.split(" ")): i for i, merge in enumerate(model["merges"])}
         self.alphabet = _byte_alphabet()
         self.context_length = context_length
-        self.start, self.end = self.vocabulary["<|startoftext|>"], self.vocabulary["<|endoftext|>"]
+        self.use(model["vocab"], [tuple(merge.split(" ")) for merge in model["merges"]])
+
+    def use(self, vocabulary, merges):
+        self.vocabulary = vocabulary
+        self.rank = {pair: i for i, pair in enumerate(merges)}
+        self.start, self.end = vocabulary["<|startoftext|>"], vocabulary["<|endoftext|>"]
         self._cache = {}
 
     def __len__(self):
         return len(self.vocabulary)
 
-    def _word_ids(self, word):
+    def word_ids(self, word):
+        """The tokens of a word in lower case."""
         ids = self._cache.get(word)
         if ids is None:
             symbols = [self.alphabet[b] for b in word.encode()]
@@ -77,7 +81,7 @@ class Tokenizer:
     def encode(self, text):
         """Start, words, end; cut and padded (with the end token) to the context length."""
         text = " ".join(unicodedata.normalize("NFC", text).lower().split())
-        ids = [i for word in split_words(text) for i in self._word_ids(word)][: self.context_length - 2]
+        ids = [i for word in split_words(text) for i in self.word_ids(word)][: self.context_length - 2]
         row = [self.start, *ids, self.end]
         return row + [self.end] * (self.context_length - len(row))
 

@@ -10,7 +10,7 @@ TEXT_CONFIG = {
     "_class_name": "CLIPTextModel",
     "architectures": ["CLIPTextModel"],
     "model_type": "clip_text_model",
-    "vocab_size": 4096,
+    "vocab_size": 5173,
     "hidden_size": 256,
     "intermediate_size": 1024,
     "num_hidden_layers": 6,
