@@ -1,6 +1,7 @@
 import { urlStore } from '@calotype/core';
 import { readModel, writeModel, type FileStore, type Model, type TensorRef } from '@calotype/core/tools';
 import { hashedWeights } from '@calotype/dev/hashed-weights';
+import { at } from './phase.ts';
 
 type Missing = Extract<TensorRef['data'], { kind: 'missing' }>;
 
@@ -63,8 +64,9 @@ export function withCastNorms(model: Model): Model {
 export async function sendWeights(graph: string, url: string, device: GPUDevice): Promise<void> {
   const { initializers } = (await readGraph(graph)).graph;
   const fill = filler(await graphStore(graph), device);
-  for (const { data } of initializers.values()) {
+  for (const [name, { data }] of initializers) {
     if (data.kind !== 'missing') continue;
+    at(`sending ${name} of ${graph}`);
     await fetch(`${url}?offset=${data.offset}`, { method: 'POST', mode: 'no-cors', body: await fill(data) });
   }
 }
