@@ -22,7 +22,8 @@ const model = {
   warmUp: { width: 64, height: 64 },
 } as const;
 
-const options = { prompt: 'a cat', width: 64, height: 64, output: 'imageData' } as const;
+// Without guidance, where it does not matter: a step takes half as long.
+const options = { prompt: 'a cat', guidanceScale: 1, width: 64, height: 64, output: 'imageData' } as const;
 
 /** Those on whose devices it ran, one after the other. */
 const engines: Engine[] = [];
@@ -193,14 +194,14 @@ test('a thousand requests cancelled at random all settle, and memory returns to 
   const release = hold();
   // From 0 to 1: hash fills have a standard deviation of 1.
   const random = hashFill('cancelled', 2000).map((value) => value / Math.sqrt(12) + 0.5);
-  const alone = await generate({ ...options, numInferenceSteps: 2, seed: 1, guidanceScale: 1 });
+  const alone = await generate({ ...options, numInferenceSteps: 2, seed: 1 });
   const outcomes = Array.from({ length: 1000 }, async (_, i) => {
     const controller = new AbortController();
     if (random[2 * i]! < 0.98) {
       const cancel = (): void => controller.abort(new DOMException('enough', 'AbortError'));
       setTimeout(cancel, random[2 * i + 1]! * 4000);
     }
-    const request = { ...options, numInferenceSteps: 2, seed: i % 2, guidanceScale: 1 };
+    const request = { ...options, numInferenceSteps: 2, seed: i % 2 };
     try {
       const picture = await generate(request, controller.signal);
       return i % 2 === 0 || worstDifference(picture, alone) <= 1 ? 'right' : 'wrong';
