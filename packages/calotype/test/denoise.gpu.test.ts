@@ -58,7 +58,7 @@ test('latents do not depend on what a job is batched with, nor on when it joins'
 
 test('a second step of the same jobs creates no buffer', async () => {
   const { denoising } = pipeline.model;
-  const options = { ...small, prompt: 'a cat', numInferenceSteps: 4 };
+  const options = { ...small, prompt: 'a cat', numInferenceSteps: 6 };
   using first = await pipeline.begin({ ...options, seed: 1 });
   using second = await pipeline.begin({ ...options, seed: 2, sampler: 'euler-ancestral' });
   const jobs = [first.job, second.job];
@@ -71,15 +71,20 @@ test('a second step of the same jobs creates no buffer', async () => {
 
 test('what a step does beside the model goes in command buffers of the model', async () => {
   const { denoising } = pipeline.model;
-  const options = { ...small, prompt: 'a cat', numInferenceSteps: 4 };
+  const options = { ...small, prompt: 'a cat', numInferenceSteps: 6 };
   using first = await pipeline.begin({ ...options, seed: 1 });
   using second = await pipeline.begin({ ...options, seed: 2, sampler: 'euler-ancestral' });
-  using third = await pipeline.begin({ ...requests[2]!, numInferenceSteps: 4 });
+  using third = await pipeline.begin({ ...requests[2]!, numInferenceSteps: 6 });
   const submit = vi.spyOn(engine.device.queue, 'submit');
   const encoder = vi.spyOn(engine.device, 'createCommandEncoder');
-  for (const jobs of [[first.job], [first.job, second.job, third.job]]) {
-    // Plans, lays rows out.
-    await denoising.step(jobs);
+  const together = [first.job, second.job, third.job];
+  for (const { planned, jobs } of [
+    { planned: [first.job], jobs: [first.job] },
+    { planned: together, jobs: together },
+    // A batch whose rows are not laid out yet, nor its prompts' keys and values computed.
+    { planned: together, jobs: together.toReversed() },
+  ]) {
+    await denoising.step(planned);
     submit.mockClear();
     encoder.mockClear();
     await denoising.step(jobs);
