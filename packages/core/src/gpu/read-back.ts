@@ -33,7 +33,7 @@ export class ReadBack {
     const staging = this.#take(bytes);
     engine.launches.copy(source, 0, staging, 0, bytes);
     // It may not be mapped before it is submitted.
-    await undefined;
+    await Promise.resolve();
     try {
       await engine.until(staging.mapAsync(GPUMapMode.READ, 0, bytes), signal);
     } catch (error) {
