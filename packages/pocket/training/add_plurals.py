@@ -11,7 +11,7 @@ usage: add_plurals.py --pack pack --model ../model
 import argparse
 import json
 import os
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import onnx
@@ -37,14 +37,10 @@ class Extension:
         """`words` have to keep their tokens."""
         self.tokenizer, self.rows = tokenizer, {}
         self.token = {index: token for token, index in tokenizer.vocabulary.items()}
-        self.neighbours = {pair for word in words for pair in self._pairs(self._symbols(word))}
+        self.neighbours = {pair for word in words for pair in pairwise(self._symbols(word))}
 
     def _symbols(self, word):
         return [self.token[index] for index in self.tokenizer.word_ids(word)]
-
-    @staticmethod
-    def _pairs(symbols):
-        return list(zip(symbols, symbols[1:]))
 
     def add(self, many, one):
         """Whether the plural has a token of its own now. Where the singular has none, nothing is done."""
@@ -59,12 +55,12 @@ class Extension:
 
     @staticmethod
     def _from_left(symbols):
-        return [(whole, symbol) for whole, symbol in zip(accumulate(symbols), symbols[1:])]
+        return list(zip(accumulate(symbols), symbols[1:]))
 
     @staticmethod
     def _from_right(symbols):
         ends = list(accumulate(reversed(symbols), lambda end, symbol: symbol + end))
-        return [(symbol, end) for symbol, end in zip(reversed(symbols[:-1]), ends)]
+        return list(zip(reversed(symbols[:-1]), ends))
 
     def _append(self, merges, singular):
         """They come last, and so change no word but those where they meet."""

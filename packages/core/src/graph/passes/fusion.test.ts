@@ -230,17 +230,24 @@ describe('products of one x', () => {
       const size = dims.reduce((product, dim) => product * dim, 1);
       return { dtype: 'uint8', dims, raw: new Uint8Array(size).fill(value) };
     };
-    const members = (zeros: readonly number[]): ModelSpec => {
+    const members = (zeros: readonly (number | undefined)[]): ModelSpec => {
       const names = ['q', 'k', 'v'];
       const products = names.flatMap((name) => [
-        node('DequantizeLinear', `i${name} s${name} z${name}`, `w${name}`, { axis: { int: 1 } }),
+        node(
+          'DequantizeLinear',
+          `i${name} s${name} ${zeros[0] === undefined ? '_' : `z${name}`}`,
+          `w${name}`,
+          {
+            axis: { int: 1 },
+          },
+        ),
         node('MatMul', `x w${name}`, name),
       ]);
       const all = node('Concat', names.join(' '), 'y', { axis: { int: -1 } });
       const weights = names.flatMap((name, i) => [
         [`i${name}`, bytes([8, 4], i)],
         [`s${name}`, randomWeight([4], i)],
-        [`z${name}`, bytes([4], zeros[i]!)],
+        [`z${name}`, bytes([4], zeros[i] ?? 0)],
       ]);
       return model(
         [input('x', 5, 8)],
@@ -248,12 +255,14 @@ describe('products of one x', () => {
         Object.fromEntries(weights) as Record<string, TensorSpec>,
       );
     };
-    const merged = async (zeros: readonly number[]): Promise<Graph> =>
+    const merged = async (zeros: readonly (number | undefined)[]): Promise<Graph> =>
       runPasses(await specialized(members(zeros)), ...passes);
     const graph = await merged([128, 128, 128]);
     expect(ops(graph)).toEqual(['Concat', 'Concat', 'DequantizeLinear', 'MatMul', 'Split', 'Concat']);
     const [, , zero] = graph.nodes.find(({ op }) => op === 'DequantizeLinear')!.inputs;
     expect(zero!.origin).toEqual({ kind: 'constant', data: new Float64Array(12).fill(128) });
+    const absent = await merged([undefined, undefined, undefined]);
+    expect(ops(absent)).toEqual(ops(graph));
     // Zero points that differ would be read for each column.
     expect(ops(await merged([128, 128, 127])).filter((op) => op === 'DequantizeLinear')).toHaveLength(2);
   });

@@ -5,9 +5,9 @@ import { sizeOf } from '../../tensor/shape.ts';
 import type { GraphEditor } from '../edit.ts';
 import { attributeMap } from '../emit.ts';
 import { call, input } from '../expr.ts';
-import { type Node, OWN_DOMAIN, type Value } from '../graph.ts';
-import { isElementwise } from './fuse-elementwise.ts';
+import { type Node, operandsOf, OWN_DOMAIN, type Value } from '../graph.ts';
 import { producerOf } from '../match.ts';
+import { isElementwise } from './fuse-elementwise.ts';
 import { biasOf, type Linear } from './linear.ts';
 import { LoadTime } from './load-time.ts';
 import type { Pass } from './pass.ts';
@@ -70,7 +70,8 @@ function storedAs(graph: GraphEditor, product: Node): string | undefined {
   if (weight.origin.kind === 'weight') return 'floats';
   const node = producerOf(graph, weight, 'DequantizeLinear');
   if (!node || graph.soleUser(weight) !== product) return undefined;
-  const operands = node.inputs as Value[];
+  // An absent zero point may have its place among the inputs.
+  const operands = operandsOf(node);
   if (!operands.every(({ origin }) => origin.kind !== 'node' && origin.kind !== 'input')) return undefined;
   const [, scale, zero] = operands as [Value, Value, Value?];
   const columns = columnAxis(product);
@@ -149,12 +150,10 @@ function weightsTogether(
   columns: number,
   name: string,
 ): Value {
-  const stored = weights.map((weight) => producerOf(graph, weight, 'DequantizeLinear'));
-  const [first] = stored;
+  const first = producerOf(graph, weights[0], 'DequantizeLinear');
   if (!first) return concat(graph, weights, columns, name);
-  const inputs = first.inputs.map((_, i) => {
-    const operands = stored.map((node) => node!.inputs[i]!);
-    const [operand] = operands as [Value];
+  const inputs = operandsOf(first).map((operand, i) => {
+    const operands = weights.map((weight) => operandsOf(graph.producer(weight)!)[i]!);
     const axis = operand.shape.length === 1 ? 0 : columns;
     // Kernels take a zero point that is one number for all as that.
     const zero = i === 2 ? oneNumber(operand) : undefined;
