@@ -141,11 +141,13 @@ function isWinograd(item: ProductCase): boolean {
 function attentionVariants(capabilities: Capabilities, precision: Precision, size: number): Variant[] {
   const choices: [string, AttentionChoice][] = [];
   if (hasMatrices(capabilities, precision) && size <= 160) {
-    for (const subgroups of [1, 2, 4, 8, 12, 16]) {
-      for (const tileKeys of [16, 32, 64]) {
-        if (matrixAttentionBytes({ headSize: size, valueSize: size }, { subgroups, tileKeys }) > 49152)
-          continue;
-        choices.push([`matrix ${subgroups}x${tileKeys}`, { kind: 'matrix', shape: { subgroups, tileKeys } }]);
+    for (const subgroups of [1, 2, 4, 6, 8, 12, 16]) {
+      for (const tileKeys of [16, 32]) {
+        for (const buffers of [1, 2] as const) {
+          const shape = { subgroups, tileKeys, buffers };
+          if (matrixAttentionBytes({ headSize: size, valueSize: size }, shape) > 49152) continue;
+          choices.push([`matrix ${subgroups}x${tileKeys}x${buffers}`, { kind: 'matrix', shape }]);
+        }
       }
     }
   } else {

@@ -61,7 +61,7 @@ function attentionCandidates(
     case 'matrix':
       return [2, 4, 8, 12, 16].flatMap((subgroups) =>
         [16, 32]
-          .map((tileKeys) => ({ subgroups, tileKeys }))
+          .flatMap((tileKeys) => ([1, 2] as const).map((buffers) => ({ subgroups, tileKeys, buffers })))
           .filter((shape) => subgroups * 32 <= threads && matrixAttentionBytes(problem, shape) <= memory)
           .map((shape): AttentionChoice => ({ kind: 'matrix', shape })),
       );

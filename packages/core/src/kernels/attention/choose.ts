@@ -77,23 +77,25 @@ function matrixShape(problem: AttentionProblem, { limits }: Capabilities): Matri
   const { queries, keys, heads, batch, headSize, valueSize } = problem;
   const size = Math.max(headSize, valueSize);
   if (queries < 16) return undefined;
-  // Text of 77 tokens: five tiles of 16 waste less than three of 32.
-  const tileKeys = keys <= 128 ? 16 : 32;
-  // Measured best where there is work for all: small heads want many subgroups to share a tile of keys.
-  const most = tileKeys === 16 ? 8 : size <= 48 ? 16 : size <= 64 ? 4 : size <= 96 ? 8 : 12;
+  // Text of 77 tokens: five tiles of 16 waste less than three of 32. Small heads leave more registers to more workgroups with 16.
+  const isShort = keys <= 128;
+  const tileKeys = isShort || size <= 64 ? 16 : 32;
+  // Measured best where there is work for all (H100).
+  const most = size > 96 || (size <= 48 && !isShort) ? 8 : 4;
+  const buffers = size <= 48 && !isShort ? 2 : 1;
   // One subgroup of 32 copies 20 groups of 16 bytes a thread for keys of 160, and as many for values: a third of the
   // speed of two.
   const fewest = Math.ceil((tileKeys * Math.ceil(size / 16) * 2) / 32 / 10);
   const fits = (subgroups: number): boolean =>
-    matrixAttentionBytes(problem, { subgroups, tileKeys }) <= limits.maxComputeWorkgroupStorageSize &&
-    subgroups * 32 <= limits.maxComputeInvocationsPerWorkgroup;
+    matrixAttentionBytes(problem, { subgroups, tileKeys, buffers }) <=
+      limits.maxComputeWorkgroupStorageSize && subgroups * 32 <= limits.maxComputeInvocationsPerWorkgroup;
   const fills = (subgroups: number): boolean =>
     Math.ceil(queries / (subgroups * 16)) * heads * batch >= FULL_GPU;
-  const candidates = [16, 12, 8, 4, 2, 1].filter(
+  const candidates = [8, 4, 2, 1].filter(
     (subgroups) => subgroups >= fewest && subgroups <= most && fits(subgroups),
   );
   const subgroups = candidates.find(fills) ?? candidates.at(-1);
-  return subgroups === undefined ? undefined : { subgroups, tileKeys };
+  return subgroups === undefined ? undefined : { subgroups, tileKeys, buffers };
 }
 
 function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsShape {

@@ -8,16 +8,19 @@ import { excludeKeys, halvesCode, packCode, RESCALE_THRESHOLD, SCORE_CONSTANTS }
  * Flash attention on subgroup matrices: every subgroup of 32 serves 16 queries of one head, whose f32 results stay in
  * matrix registers; keys and values are staged once for all subgroups of a workgroup. Scores pass through the
  * subgroup's own slice of workgroup memory, where lanes `row` and `row + 16` take the row's softmax and leave its
- * weights as f16.
+ * weights as f16 beside them.
  *
- * Results cannot be scaled in registers, so they refer to the maximum of the first tile and are rescaled (through
- * memory) only when a score exceeds it by 2^8: weights stay within f16 and the sums in f32 lose nothing.
+ * Results cannot be scaled in registers, so they refer to a maximum of earlier scores and are rescaled (through memory)
+ * only when a score exceeds it by 2^8: weights stay within f16 and the sums in f32 lose nothing. Most tiles have no such
+ * score, so that no maximum is looked for until the sum of a lane's weights says that one of them may be too large.
  */
 export interface MatrixAttentionShape {
   /** Subgroups of a workgroup. */
   subgroups: number;
   /** Keys in a tile: 16 or 32. */
   tileKeys: number;
+  /** Tiles of keys and values in workgroup memory: with two, one is filled while the other is used. */
+  buffers: 1 | 2;
   /** Plain WGSL in place of subgroup matrices, for tests. */
   emulated?: boolean;
 }
@@ -33,6 +36,7 @@ interface Sizes {
   keyPitch: number;
   valuePitch: number;
   scorePitch: number;
+  weightPitch: number;
 }
 
 type HeadSizes = Pick<AttentionProblem, 'headSize' | 'valueSize'>;
@@ -44,24 +48,25 @@ function sizesOf(problem: HeadSizes, { tileKeys }: MatrixAttentionShape): Sizes 
     value: value!,
     keyPitch: head! / 8 + 1,
     valuePitch: value! / 8 + 1,
-    // Beside the weights (tileKeys / 8) there is room for 16 columns of results.
-    scorePitch: tileKeys === 16 ? 7 : tileKeys / 4 + 1,
+    scorePitch: tileKeys / 4 + 1,
+    weightPitch: tileKeys / 8 + 1,
   };
 }
 
 export function matrixAttentionBytes(problem: HeadSizes, shape: MatrixAttentionShape): number {
-  const { keyPitch, valuePitch, scorePitch } = sizesOf(problem, shape);
+  const { keyPitch, valuePitch, scorePitch, weightPitch } = sizesOf(problem, shape);
+  const { subgroups, tileKeys, buffers } = shape;
   return (
-    16 * (shape.tileKeys * (keyPitch + valuePitch) + shape.subgroups * ROWS * scorePitch) +
+    16 * (buffers * tileKeys * (keyPitch + valuePitch) + subgroups * ROWS * (scorePitch + weightPitch)) +
     4 +
-    4 * shape.subgroups * ROWS
+    4 * subgroups * ROWS
   );
 }
 
 export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentionShape): DispatchSpec {
-  const { subgroups, tileKeys, emulated = false } = shape;
-  const { headSize, valueSize, causal } = problem;
-  const { head, value, keyPitch, valuePitch, scorePitch } = sizesOf(problem, shape);
+  const { subgroups, tileKeys, buffers, emulated = false } = shape;
+  const { headSize, valueSize, causal, keys, mask, scale } = problem;
+  const { head, value, keyPitch, valuePitch, scorePitch, weightPitch } = sizesOf(problem, shape);
   const matrices = emulated ? emulatedMatrices() : nativeMatrices;
   const threads = subgroups * 32;
   const rowsPerWorkgroup = subgroups * ROWS;
@@ -77,7 +82,6 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
   const storedValue = Math.ceil(valueSize / 4) * 4;
   const headMatrices = head / 16;
   const valueMatrices = value / 16;
-  const weightGroups = tileKeys / 8;
   /** Groups of eight scores that a lane takes of its row. */
   const laneGroups = tileKeys / 16;
 
@@ -91,14 +95,17 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
       const total = tileKeys * groups;
       return text(i, (i + 1) * threads > total ? `if (${i * threads}u + lane < ${total}u) ` : '');
     });
+  const side = buffers === 2 ? 'side' : '0u';
   const keySlots = Math.ceil((tileKeys * head) / 8 / threads);
   const valueSlots = Math.ceil((tileKeys * value) / 8 / threads);
   const fetch = (key0: string): string => `{
     ${copy(keySlots, 'k', head / 8, (i, guard) => `${guard}{ kv${i} = K_halves(k_at + min(${key0} + kr${i}, params.keys - 1u) * params.k_row, kc${i} * 8u); }`)}
     ${copy(valueSlots, 'v', value / 8, (i, guard) => `${guard}{ vv${i} = V_halves(v_at + min(${key0} + vr${i}, params.keys - 1u) * params.v_row, vc${i} * 8u); }`)}
   }`;
-  const put = `${copy(keySlots, 'k', head / 8, (i, guard) => `${guard}{ tile_k[0][kr${i} * ${keyPitch}u + kc${i}] = kv${i}; }`)}
-    ${copy(valueSlots, 'v', value / 8, (i, guard) => `${guard}{ tile_v[0][vr${i} * ${valuePitch}u + vc${i}] = vv${i}; }`)}`;
+  const put = (
+    into: string,
+  ): string => `${copy(keySlots, 'k', head / 8, (i, guard) => `${guard}{ tile_k[${into}][kr${i} * ${keyPitch}u + kc${i}] = kv${i}; }`)}
+    ${copy(valueSlots, 'v', value / 8, (i, guard) => `${guard}{ tile_v[${into}][vr${i} * ${valuePitch}u + vc${i}] = vv${i}; }`)}`;
   const slot = (name: string, i: number, groups: number): string =>
     `let ${name}r${i} = (${i * threads}u + lane) / ${groups}u; let ${name}c${i} = (${i * threads}u + lane) % ${groups}u; var ${name}v${i} = vec4<u32>();`;
 
@@ -136,7 +143,7 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
       ${each(
         headMatrices,
         (k) =>
-          `${emulated ? queryAt(k) : ''} ${matrices.right(`k${k}`, 'tile_k', '0u', j * 16 * keyPitch + k * 2, keyPitch, 'by column')} ${matrices.multiply('s', `q${k}`, `k${k}`)}`,
+          `${emulated ? queryAt(k) : ''} ${matrices.right(`k${k}`, 'tile_k', side, j * 16 * keyPitch + k * 2, keyPitch, 'by column')} ${matrices.multiply('s', `q${k}`, `k${k}`)}`,
         '\n      ',
       )}
       ${matrices.store('s', 'scores', 'subgroup', j * 4, scorePitch)}
@@ -145,37 +152,29 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
 
   const checks = excludeKeys(problem, tileKeys, laneGroups);
 
-  /** Sends results through the slice, 16 columns at a time beside the weights. */
-  const throughMemory = (
-    offset: number,
-    columns: number,
-    use: (first: number, count: number) => string,
-    back: boolean,
-  ): string => {
+  /** Sends results through the slice of scores, as many columns at a time as it has. */
+  const perRound = Math.floor(scorePitch / 4);
+  const throughMemory = (use: (first: number, count: number) => string, back: boolean): string => {
     const parts: string[] = [];
-    for (let first = 0; first < valueMatrices; first += columns) {
-      const count = Math.min(columns, valueMatrices - first);
-      parts.push(`${each(count, (j) => matrices.store(`o${first + j}`, 'scores', 'subgroup', offset + j * 4, scorePitch))}
-    workgroupBarrier();
-    ${use(first, count)}
-    workgroupBarrier();
-    ${back ? each(count, (j) => matrices.restore(`o${first + j}`, 'scores', 'subgroup', offset + j * 4, scorePitch)) + '\n    workgroupBarrier();' : ''}`);
+    for (let first = 0; first < valueMatrices; first += perRound) {
+      const count = Math.min(perRound, valueMatrices - first);
+      parts.push(`${each(count, (j) => matrices.store(`o${first + j}`, 'scores', 'subgroup', j * 4, scorePitch))}
+      workgroupBarrier();
+      ${use(first, count)}
+      workgroupBarrier();
+      ${back ? each(count, (j) => matrices.restore(`o${first + j}`, 'scores', 'subgroup', j * 4, scorePitch)) + '\n      workgroupBarrier();' : ''}`);
     }
-    return parts.join('\n    ');
+    return parts.join('\n      ');
   };
   const rescale = throughMemory(
-    weightGroups,
-    Math.floor((scorePitch - weightGroups) / 4),
     (_, count) => `for (var e = lane_id; e < ${ROWS * count * 4}u; e += 32u) {
-      let r = e / ${count * 4}u;
-      let i = r * ${scorePitch}u + ${weightGroups}u + e % ${count * 4}u;
-      scores[subgroup][i] = bitcast<vec4<u32>>(bitcast<vec4f>(scores[subgroup][i]) * factors[subgroup * 16u + r]);
-    }`,
+        let r = e / ${count * 4}u;
+        let i = r * ${scorePitch}u + e % ${count * 4}u;
+        scores[subgroup][i] = bitcast<vec4<u32>>(bitcast<vec4f>(scores[subgroup][i]) * factors[subgroup * 16u + r]);
+      }`,
     true,
   );
   const leave = throughMemory(
-    0,
-    Math.floor(scorePitch / 4),
     (first, count) => `for (var e = lane_id; e < ${ROWS * count * 4}u; e += 32u) {
       let r = e / ${count * 4}u;
       let group = e % ${count * 4}u;
@@ -187,13 +186,36 @@ export function matrixAttention(problem: AttentionProblem, shape: MatrixAttentio
     false,
   );
 
+  // Where nothing is added to scores, their scale and the reference are one multiplication and addition.
+  const plain = !mask && !causal && keys % tileKeys === 0 && scale > 0;
+  const readScores = `${each(
+    laneGroups,
+    (
+      g,
+    ) => `var x${g} = ${plain ? '' : 'params.scale * '}bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u]);
+      var y${g} = ${plain ? '' : 'params.scale * '}bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u + 1u]);`,
+    '\n      ',
+  )}
+      ${checks}`;
+  const weight = (v: string): string =>
+    plain ? `exp2(fma(${v}, vec4f(params.scale), vec4f(-reference)))` : `exp2(${v} - reference)`;
+  const leaveWeights = each(
+    laneGroups,
+    (g) => `x${g} = ${weight(`x${g}`)};
+      y${g} = ${weight(`y${g}`)};
+      { let both = x${g} + y${g}; weights += (both.x + both.y) + (both.z + both.w); }
+      tile_p[subgroup][row * ${weightPitch}u + group${g}] = vec4<u32>(${matrices.pack(`x${g}`)}, ${matrices.pack(`y${g}`)});`,
+    '\n      ',
+  );
+
   const body = `
 ${SCORE_CONSTANTS}
-${matrices.declare('tile_k', tileKeys * keyPitch, 1)}
-${matrices.declare('tile_v', tileKeys * valuePitch, 1)}
+${matrices.declare('tile_k', tileKeys * keyPitch, buffers)}
+${matrices.declare('tile_v', tileKeys * valuePitch, buffers)}
 ${matrices.declare('scores', ROWS * scorePitch, subgroups)}
+${matrices.declare('tile_p', ROWS * weightPitch, subgroups)}
 ${emulated ? matrices.declare('tile_q', ROWS * keyPitch, subgroups) : ''}
-var<workgroup> rescaling: u32;
+var<workgroup> exceeded: u32;
 var<workgroup> factors: array<f32, ${rowsPerWorkgroup}>;
 ${matrices.exchangeDeclaration(threads)}
 fn put(i: u32, v: vec4f) { Y_store4(i, epilogue(v, i)); }
@@ -219,65 +241,80 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, 
   ${each(keySlots, (i) => slot('k', i, head / 8), '\n  ')}
   ${each(valueSlots, (i) => slot('v', i, value / 8), '\n  ')}
   let end = ${causal ? `min(params.keys, (block + 1u) * ${rowsPerWorkgroup}u)` : 'params.keys'};
+  ${each(laneGroups, (g) => `let group${g} = ${g * 2}u + (lane_id >> 4u);`, '\n  ')}
   ${fetch('0u')}
+  ${
+    buffers === 2
+      ? `var side = 0u;
+  ${put('0u')}
+  if (${tileKeys}u < end) ${fetch(`${tileKeys}u`)}
+  workgroupBarrier();`
+      : ''
+  }
   for (var key0 = 0u; key0 < end; key0 += ${tileKeys}u) {
+    ${
+      buffers === 1
+        ? `workgroupBarrier();
+    ${put('0u')}
     workgroupBarrier();
-    ${put}
-    workgroupBarrier();
-    if (key0 + ${tileKeys}u < end) ${fetch(`(key0 + ${tileKeys}u)`)}
+    if (key0 + ${tileKeys}u < end) ${fetch(`(key0 + ${tileKeys}u)`)}`
+        : ''
+    }
     ${products}
     workgroupBarrier();
-    ${each(
-      laneGroups,
-      (g) => `let group${g} = ${g * 2}u + (lane_id >> 4u);
-    var x${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u]);
-    var y${g} = params.scale * bitcast<vec4f>(scores[subgroup][row * ${scorePitch}u + group${g} * 2u + 1u]);`,
-    )}
-    ${checks}
-    var pairs = max(x0, y0);
-    ${each(laneGroups - 1, (g) => `pairs = max(pairs, max(x${g + 1}, y${g + 1}));`)}
-    var highest = max(max(pairs.x, pairs.y), max(pairs.z, pairs.w));
-    highest = max(highest, ${matrices.exchange('highest', 16)});
-    var shrink = 1.0;
-    if (highest > reference + ${RESCALE_THRESHOLD}.0) {
-      if (key0 > 0u) { shrink = exp2(reference - highest); rescaling = 1u; }
-      reference = highest;
-    }
+    var looks = key0 == 0u;
     var weights = 0.0;
-    ${each(
-      laneGroups,
-      (g) => `x${g} = exp2(x${g} - reference);
-    y${g} = exp2(y${g} - reference);
-    { let both = x${g} + y${g}; weights += (both.x + both.y) + (both.z + both.w); }
-    scores[subgroup][row * ${scorePitch}u + group${g}] = vec4<u32>(${matrices.pack(`x${g}`)}, ${matrices.pack(`y${g}`)});`,
-    )}
-    weights += ${matrices.exchange('weights', 16)};
-    sum = sum * shrink + weights;
-    let any_rescaling = workgroupUniformLoad(&rescaling);
-    if (any_rescaling != 0u) {
-      if (lane == 0u) { rescaling = 0u; }
-      if (lane_id < 16u) { factors[subgroup * 16u + lane_id] = shrink; }
-      ${rescale}
+    if (!looks) {
+      ${readScores}
+      ${leaveWeights}
+      if (weights > ${8 * laneGroups * 2 ** RESCALE_THRESHOLD}.0) { exceeded = 1u; }
     }
+    ${buffers === 2 ? `if (key0 + ${tileKeys}u < end) { ${put('(side ^ 1u)')} }` : ''}
+    if (!looks) { looks = workgroupUniformLoad(&exceeded) != 0u; }
+    if (looks) {
+      if (lane == 0u) { exceeded = 0u; }
+      ${readScores}
+      var pairs = max(x0, y0);
+      ${each(laneGroups - 1, (g) => `pairs = max(pairs, max(x${g + 1}, y${g + 1}));`)}
+      var highest = ${plain ? 'params.scale * ' : ''}max(max(pairs.x, pairs.y), max(pairs.z, pairs.w));
+      highest = max(highest, ${matrices.exchange('highest', 16)});
+      var shrink = 1.0;
+      if (highest > reference + ${RESCALE_THRESHOLD}.0) {
+        if (key0 > 0u) { shrink = exp2(reference - highest); }
+        reference = highest;
+      }
+      weights = 0.0;
+      ${leaveWeights}
+      sum *= shrink;
+      if (lane_id < 16u) { factors[subgroup * 16u + lane_id] = shrink; }
+      workgroupBarrier();
+      if (key0 > 0u) {
+      ${rescale}
+      }
+    }
+    sum += weights;
+    ${buffers === 2 ? `if (key0 + ${2 * tileKeys}u < end) ${fetch(`(key0 + ${2 * tileKeys}u)`)}` : ''}
     ${each(
       tileKeys / 16,
       (k) => `{
-      ${matrices.left('p', 'scores', 'subgroup', k * 2, scorePitch)}
+      ${matrices.left('p', 'tile_p', 'subgroup', k * 2, weightPitch)}
       ${each(
         valueMatrices,
         (j) =>
-          `${matrices.right(`v${j}`, 'tile_v', '0u', k * 16 * valuePitch + j * 2, valuePitch, 'by depth')} ${matrices.multiply(`o${j}`, 'p', `v${j}`)}`,
+          `${matrices.right(`v${j}`, 'tile_v', side, k * 16 * valuePitch + j * 2, valuePitch, 'by depth')} ${matrices.multiply(`o${j}`, 'p', `v${j}`)}`,
         '\n      ',
       )}
     }`,
     )}
+    ${buffers === 2 ? 'side ^= 1u;' : ''}
   }
+  sum += ${matrices.exchange('sum', 16)};
   workgroupBarrier();
   if (lane_id < 16u) { factors[subgroup * 16u + lane_id] = select(0.0, 1.0 / sum, sum > 0.0); }
   ${leave}
 }`;
   return attentionDispatch(problem, {
-    name: `attention_matrix_${headSize}_${subgroups}x${tileKeys}`,
+    name: `attention_matrix_${headSize}_${subgroups}x${tileKeys}${buffers === 2 ? '_2' : ''}`,
     rows: rowsPerWorkgroup,
     directives: matrices.directives,
     raw: code.flatMap(({ raw }) => raw),
