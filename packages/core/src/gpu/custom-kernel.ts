@@ -20,8 +20,18 @@ export interface CustomKernelSpec {
 /** Parameters of one dispatch lie at multiples of this (WebGPU's default minUniformBufferOffsetAlignment). */
 const SLOT_BYTES = 256;
 
-/** Bind groups kept: a batch of eight jobs alternates between two sets of buffers each. */
-const KEPT_GROUPS = 64;
+/** Bind groups kept: a batch of eight jobs alternates between a few sets of buffers each. */
+const KEPT_GROUPS = 256;
+
+/** Numbers that stand for buffers in keys. */
+const ids = new WeakMap<GPUBuffer, number>();
+let buffers = 0;
+
+function idOf(buffer: GPUBuffer): number {
+  let id = ids.get(buffer);
+  if (id === undefined) ids.set(buffer, (id = buffers++));
+  return id;
+}
 
 /** A compiled custom kernel. Work that is submitted later sees what it wrote. */
 export class CustomKernel {
@@ -36,8 +46,8 @@ export class CustomKernel {
   #uniforms: GPUBuffer | undefined;
   /** Slots taken since parameters were last uploaded. */
   #used = 0;
-  /** Bind groups by the buffers bound and the slot; a loop alternates between few. */
-  readonly #groups: { key: readonly GPUBuffer[]; slot: number; group: GPUBindGroup }[] = [];
+  /** Bind groups by the buffers bound; those used last are last. */
+  readonly #groups = new Map<string, GPUBindGroup>();
 
   private constructor(engine: Engine, spec: CustomKernelSpec, pipeline: Pipeline, paramBytes: number) {
     this.name = spec.name;
@@ -69,7 +79,7 @@ export class CustomKernel {
       },
       hasNativeF16(engine.capabilities, engine.precision),
     );
-    const pipeline = await engine.pipelines.get(shader.kernel, fields.length > 0);
+    const pipeline = await engine.pipelines.get(shader.kernel, fields.length > 0 && 'moving');
     return new CustomKernel(engine, spec, pipeline, fields.length > 0 ? shader.params.byteLength : 0);
   }
 
@@ -105,7 +115,7 @@ export class CustomKernel {
     if (!this.#uniforms || this.#uniforms.size < bytes) {
       // What was submitted before still sees the old one.
       this.#uniforms?.destroy();
-      this.#groups.length = 0;
+      this.#groups.clear();
       this.#uniforms = device.createBuffer({
         label: this.name,
         size: this.#params.byteLength,
@@ -115,23 +125,31 @@ export class CustomKernel {
     device.queue.writeBuffer(this.#uniforms, 0, new Uint8Array(this.#params.buffer, 0, bytes));
   }
 
-  /** @internal */
-  bindGroup(bound: readonly GPUBuffer[], slot: number): GPUBindGroup {
-    const known = this.#groups.find(
-      (entry) => entry.slot === slot && entry.key.every((buffer, i) => buffer === bound[i]),
-    );
-    if (known) return known.group;
-    const resources: GPUBufferBinding[] = bound.map((buffer) => ({ buffer }));
-    if (this.#uniforms) {
-      resources.push({ buffer: this.#uniforms, offset: slot * SLOT_BYTES, size: this.#paramBytes });
+  /** @internal Binds these buffers, and the parameters in this slot. */
+  bind(pass: GPUComputePassEncoder, bound: readonly GPUBuffer[], slot: number): void {
+    const group = this.#group(bound);
+    if (this.#uniforms) pass.setBindGroup(0, group, [slot * SLOT_BYTES]);
+    else pass.setBindGroup(0, group);
+  }
+
+  #group(bound: readonly GPUBuffer[]): GPUBindGroup {
+    const key = bound.map(idOf).join();
+    const known = this.#groups.get(key);
+    if (known) {
+      this.#groups.delete(key);
+      this.#groups.set(key, known);
+      return known;
     }
+    const resources: GPUBufferBinding[] = bound.map((buffer) => ({ buffer }));
+    if (this.#uniforms) resources.push({ buffer: this.#uniforms, size: this.#paramBytes });
     const group = this.#engine.device.createBindGroup({
       label: this.name,
       layout: this.#pipeline.layout,
       entries: resources.map((resource, binding) => ({ binding, resource })),
     });
-    this.#groups.push({ key: bound, slot, group });
-    if (this.#groups.length > KEPT_GROUPS) this.#groups.shift();
+    this.#groups.set(key, group);
+    const [oldest] = this.#groups.keys();
+    if (this.#groups.size > KEPT_GROUPS) this.#groups.delete(oldest!);
     return group;
   }
 
@@ -154,6 +172,6 @@ export class CustomKernel {
 
   dispose(): void {
     this.#uniforms?.destroy();
-    this.#groups.length = 0;
+    this.#groups.clear();
   }
 }

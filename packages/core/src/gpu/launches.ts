@@ -116,7 +116,7 @@ export class CommandBuffer {
       }
       const { kernel, bound, slot, grid } = item;
       this.pass.setPipeline(kernel.pipeline);
-      this.pass.setBindGroup(0, kernel.bindGroup(bound, slot));
+      kernel.bind(this.pass, bound, slot);
       this.pass.dispatchWorkgroups(...grid);
     }
   }

@@ -7,6 +7,9 @@ export interface Pipeline {
   layout: GPUBindGroupLayout;
 }
 
+/** Whether a uniform block follows the storage bindings; a `moving` one is bound with an offset. */
+export type UniformBinding = boolean | 'moving';
+
 /** Pipelines by WGSL text, compiled once, asynchronously, all at the same time. */
 export class PipelineCache {
   readonly #device: GPUDevice;
@@ -22,19 +25,17 @@ export class PipelineCache {
     return this.#pipelines.size;
   }
 
-  /**
-   * @param uniform whether a uniform block follows the storage bindings
-   * @throws ShaderError with the browser's messages and the source
-   */
-  get(kernel: Kernel, uniform: boolean): Promise<Pipeline> {
-    const known = this.#pipelines.get(kernel.code);
+  /** @throws ShaderError with the browser's messages and the source */
+  get(kernel: Kernel, uniform: UniformBinding): Promise<Pipeline> {
+    const key = uniform === 'moving' ? `moving ${kernel.code}` : kernel.code;
+    const known = this.#pipelines.get(key);
     if (known) return known;
     const made = this.#compile(kernel, uniform);
-    this.#pipelines.set(kernel.code, made);
+    this.#pipelines.set(key, made);
     return made;
   }
 
-  async #compile(kernel: Kernel, uniform: boolean): Promise<Pipeline> {
+  async #compile(kernel: Kernel, uniform: UniformBinding): Promise<Pipeline> {
     const layout = this.#layout(kernel.bindings, uniform);
     const module = this.#device.createShaderModule({ label: kernel.name, code: kernel.code });
     try {
@@ -51,8 +52,8 @@ export class PipelineCache {
     }
   }
 
-  #layout(bindings: readonly ('read' | 'write')[], uniform: boolean): GPUBindGroupLayout {
-    const key = `${bindings.join()}${uniform}`;
+  #layout(bindings: readonly ('read' | 'write')[], uniform: UniformBinding): GPUBindGroupLayout {
+    const key = `${bindings.join()} ${uniform}`;
     const known = this.#layouts.get(key);
     if (known) return known;
     const types: GPUBufferBindingType[] = bindings.map((b) =>
@@ -64,7 +65,7 @@ export class PipelineCache {
       entries: types.map((type, binding) => ({
         binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type },
+        buffer: { type, hasDynamicOffset: type === 'uniform' && uniform === 'moving' },
       })),
     });
     this.#layouts.set(key, layout);

@@ -10,8 +10,9 @@ import { Profiler } from './profiler.ts';
 import type { LoadOptions } from './load.ts';
 import type { HeldWeights, ResidentWeights } from './resident-weights.ts';
 
-/** Dispatches of a command buffer that an idle GPU waits for, and twice as many in each that follows. */
-const FIRST_DISPATCHES = 8;
+/** Dispatches of a command buffer that an idle GPU waits for, and how many times as many are in each that follows. */
+const FIRST_DISPATCHES = 16;
+const GROWTH = 4;
 
 /** Runs the islands of plans; `fallback/` has the one that does it with onnxruntime-web. */
 export interface IslandHost {
@@ -143,7 +144,7 @@ export class Program {
         const part = dispatches.slice(at, at + Math.min(count, most));
         const lead = unit === first && at === 0 ? before : undefined;
         at += part.length;
-        count *= 2;
+        count *= GROWTH;
         const tail = unit === last && at === dispatches.length ? after : undefined;
         this.#submit(part, buffers, profiler, { before: lead, after: tail });
         if (signal) pacer.submitted(device.queue.onSubmittedWorkDone(), part.length, this.#times);
