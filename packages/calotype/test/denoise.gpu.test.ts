@@ -56,6 +56,26 @@ test('latents do not depend on what a job is batched with, nor on when it joins'
   for (const generation of running) generation.dispose();
 });
 
+test('a preview goes with a step, in its command buffer, and is of what the step leaves', async () => {
+  const { denoising } = pipeline.model;
+  using generation = await pipeline.begin(requests[0]!);
+  await generation.preparePreview();
+  expect(generation.previewsAtOnce()).toBe(true);
+  // Compiles what a step and a preview need.
+  await denoising.step([generation.job]);
+  (await generation.preview())[0]!.close();
+  const submit = vi.spyOn(engine.device.queue, 'submit');
+  await denoising.step([generation.job]);
+  const alone = submit.mock.calls.length;
+  let shown: Promise<ImageBitmap[]> | undefined;
+  await denoising.step([generation.job], { after: () => (shown = generation.preview()) });
+  expect(submit.mock.calls.length).toBe(2 * alone);
+  submit.mockRestore();
+  const [during] = (await shown)!;
+  const [afterwards] = await generation.preview();
+  expect(pixelsOf(during!)).toEqual(pixelsOf(afterwards!));
+});
+
 test('a second step of the same jobs creates no buffer', async () => {
   const { denoising } = pipeline.model;
   const options = { ...small, prompt: 'a cat', numInferenceSteps: 6 };
@@ -161,3 +181,11 @@ test('jobs of different shapes are refused in one step', async () => {
   await expect(pipeline.model.denoising.step([wide.job, square.job])).rejects.toThrow('batchKeys');
   expect(square.job.stepIndex).toBe(0);
 });
+
+function pixelsOf(bitmap: ImageBitmap): Uint8ClampedArray {
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext('2d')!;
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.getImageData(0, 0, width, height).data;
+}

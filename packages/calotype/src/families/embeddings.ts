@@ -82,7 +82,7 @@ type EmbeddingOption =
  * The rows of a conditioning input: every branch's embedding for all images. The caller's embeddings take the place of
  * the encoded ones, which then need not be there.
  *
- * @param encoded a row for each branch, from the prompt's text
+ * @param encoded a row for each branch, from the prompt's text; `scratch` has it
  * @param given names of the options that replace each branch's
  * @throws OptionError for embeddings of the wrong shape, or none at all
  */
@@ -91,9 +91,18 @@ export function branchRows(
   request: EncodeRequest,
   encoded: Tensor | undefined,
   given: readonly [negative: EmbeddingOption, positive: EmbeddingOption],
+  scratch: Scratch,
 ): Tensor {
   const images = request.shape[0]!;
   const options = request.guidance.scale === undefined ? given.slice(1) : given;
+  const isWhole = images === 1 && encoded?.shape[0] === options.length;
+  if (
+    isWhole &&
+    request.options.prompt !== undefined &&
+    options.every((option) => !request.options[option])
+  ) {
+    return scratch.release(encoded);
+  }
   const uploaded: Tensor[] = [];
   try {
     const ranges = options.flatMap((option, branch): RowRange[] => {
@@ -183,6 +192,14 @@ export class Scratch {
 
   keep<T extends Tensor>(tensor: T): T {
     this.#tensors.push(tensor);
+    return tensor;
+  }
+
+  /** Hands a tensor's memory on: it stays when the scope ends. */
+  release<T extends Tensor>(tensor: T): T {
+    const at = this.#tensors.findIndex(({ gpu }) => gpu?.buffer === tensor.gpu?.buffer);
+    if (at < 0) throw new Error('Internal error: a tensor is handed on that is not kept');
+    this.#tensors.splice(at, 1);
     return tensor;
   }
 

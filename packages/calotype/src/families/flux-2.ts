@@ -54,7 +54,10 @@ export const flux2: Family = {
     const hidden = needsText(request, given) ? await qwenEmbeddings(context, request, scratch) : undefined;
     using rows = new Making();
     using shared = new Making();
-    const embeddings = rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    const embeddings = rows.add(
+      'encoder_hidden_states',
+      branchRows(context, request, hidden, given, scratch),
+    );
     addGuidance(context, request, rows);
     const [height, width] = tokenGrid(request.shape, PATCH);
     const tokens = Array.from({ length: embeddings.shape[1]! }, (_, i) => [0, 0, 0, i]);

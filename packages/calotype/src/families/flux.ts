@@ -66,8 +66,11 @@ export const flux: Family = {
     }
     using rows = new Making();
     using shared = new Making();
-    const embeddings = rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
-    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled));
+    const embeddings = rows.add(
+      'encoder_hidden_states',
+      branchRows(context, request, hidden, given, scratch),
+    );
+    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled, scratch));
     addGuidance(context, request, rows);
     const [height, width] = tokenGrid(request.shape, PATCH);
     const tokens = Array.from({ length: embeddings.shape[1]! }, () => [0, 0, 0]);

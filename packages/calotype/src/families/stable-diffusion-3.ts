@@ -36,8 +36,8 @@ export const stableDiffusion3: Family = {
       ({ hidden, pooled } = await threeEncoders(context, request, scratch));
     }
     using rows = new Making();
-    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
-    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled));
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given, scratch));
+    rows.add('pooled_projections', branchRows(context, request, pooled, givenPooled, scratch));
     return {
       images: request.shape[0]!,
       branches: request.guidance.scale === undefined ? 1 : 2,

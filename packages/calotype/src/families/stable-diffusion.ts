@@ -37,7 +37,7 @@ export const stableDiffusion: Family = {
       ({ hidden } = await clipEmbeddings(context, request, encoder, chunked, wanted, scratch));
     }
     using rows = new Making();
-    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given, scratch));
     return unetConditioning(context, request, rows);
   },
 };
@@ -72,8 +72,8 @@ export const stableDiffusionXl: Family = {
       if (emptyIsZero(context, request)) clearFirstRow(context, [hidden, pooled!]);
     }
     using rows = new Making();
-    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given));
-    rows.add('text_embeds', branchRows(context, request, pooled, givenPooled));
+    rows.add('encoder_hidden_states', branchRows(context, request, hidden, given, scratch));
+    rows.add('text_embeds', branchRows(context, request, pooled, givenPooled, scratch));
     rows.add('time_ids', numberRows(context, request, timeIds(context, request), 'time ids'));
     return unetConditioning(context, request, rows);
   },

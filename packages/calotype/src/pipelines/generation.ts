@@ -69,6 +69,14 @@ export class Generation {
     if (!this.#previewsBy(by)) await this.#model.previewer.prepare(this.job.shape[1]!, signal);
   }
 
+  /**
+   * Whether `preview`, once prepared, only launches, before it returns: then it may go with a step (`Denoiser.step`). A preview
+   * decoder submits by itself.
+   */
+  previewsAtOnce({ by }: PreviewOptions = {}): boolean {
+    return this.#previewsBy(by) === undefined;
+  }
+
   /** Pictures of the latents as they are now, of these images or all; see `PreviewOptions`. Nothing waits for the GPU. */
   async preview(
     { by }: PreviewOptions = {},

@@ -225,13 +225,8 @@ export abstract class DiffusionPipeline<O extends GenerateOptions<OutputType>> {
         checkpoint: checkpoint?.denoising,
       });
       // From here on the job owns them.
-      const latents = start.latents;
       start = undefined;
-      try {
-        return new Generation(model, await job, noise, seed);
-      } finally {
-        latents.dispose();
-      }
+      return new Generation(model, await job, noise, seed);
     } catch (error) {
       if (start && !conditioning) disposeStart(start);
       if (!conditioning) control?.image.dispose();

@@ -4,7 +4,7 @@ import { packPlan } from '../samplers/apply.ts';
 import type { SamplerPlan } from '../samplers/types.ts';
 import { disposeConditioning, type Conditioning } from './conditioning.ts';
 import type { JobControl } from './control.ts';
-import { paddedBytes, sizeOf } from './memory.ts';
+import { bufferOf, paddedBytes, sizeOf } from './memory.ts';
 
 /** Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598). */
 export interface Guidance {
@@ -27,7 +27,7 @@ export interface KeptRegion {
 
 export interface DenoiseRequest {
   plan: SamplerPlan;
-  /** Start latents [images, channels, height, width] at the first step's noise level. The job makes its own copy. */
+  /** Start latents [images, channels, height, width] at the first step's noise level, on the GPU. Taken over. */
   latents: Tensor<'float32'>;
   /** Taken over: the job disposes of it. */
   conditioning: Conditioning;
@@ -80,6 +80,7 @@ export class DenoiseJob {
   readonly control: JobControl | undefined;
   readonly #noise: () => Float32Array<ArrayBuffer>;
   readonly #denoiser: JobOwner;
+  readonly #start: Tensor<'float32'>;
   readonly #owned: GPUBuffer[] = [];
   readonly #coefficients: GPUBuffer;
   readonly #stride: number;
@@ -95,12 +96,13 @@ export class DenoiseJob {
   #running = false;
   #disposed = false;
 
-  /** Use `Denoiser.start`. Takes memory; the caller waits for it to settle and fills the latents in. */
+  /** Use `Denoiser.start`. Takes memory; the caller waits for it to settle. */
   constructor(engine: Engine, request: DenoiseRequest, denoiser: JobOwner) {
     const { plan, latents, guidance, conditioning } = request;
     this.engine = engine;
     this.plan = plan;
     this.shape = latents.shape;
+    this.#start = latents;
     this.conditioning = conditioning;
     this.guidance = guidance;
     this.kept = request.kept;
@@ -117,7 +119,7 @@ export class DenoiseJob {
       this.#stride = packed.stride;
       this.#coefficients = this.#take(packed.data.byteLength, 'sampler plan');
       engine.write(this.#coefficients, 0, packed.data);
-      this.#sample = this.#take(this.elements * 4, 'latents');
+      this.#sample = bufferOf(latents);
       this.#next = this.#take(this.elements * 4, 'latents');
       if (plan.noiseDraws > 0) this.#drawn = this.#take(this.elements * 4, 'noise');
       if (guidance?.rescale) this.#factor = this.#take(this.images * 4, 'guidance factor');
@@ -157,7 +159,7 @@ export class DenoiseJob {
 
   /** Bytes of GPU memory that the job itself holds, what it was given not counted. */
   get bytes(): number {
-    return this.#owned.reduce((sum, { size }) => sum + size, 0);
+    return this.#owned.reduce((sum, { size }) => sum + size, paddedBytes(this.elements));
   }
 
   /** The noise level's timestep that the next step starts from, as the sampler counts them. */
@@ -217,7 +219,7 @@ export class DenoiseJob {
     return { stepIndex, latents, history };
   }
 
-  /** Fills the latents in, or what a checkpoint holds. */
+  /** Fills in what a checkpoint holds. */
   restore({ latents, history }: DenoiseCheckpoint): void {
     if (latents.length !== this.elements) {
       throw new OptionError(
@@ -299,6 +301,7 @@ export class DenoiseJob {
     this.#denoiser.forget(this);
     for (const buffer of this.#owned) this.engine.buffers.release(buffer);
     this.#owned.length = 0;
+    this.#start.dispose();
     disposeConditioning(this.conditioning);
     this.extraChannels?.dispose();
     this.control?.image.dispose();

@@ -19,6 +19,11 @@ export interface DenoiserLayout {
   timestepScale: number;
 }
 
+interface StepOptions {
+  signal?: AbortSignal | undefined;
+  after?: (() => void) | undefined;
+}
+
 /** Batches kept for the next step. */
 const KEPT_BATCHES = 2;
 
@@ -74,7 +79,6 @@ export class Denoiser {
       this.#check(job);
       await this.#engine.buffers.settled();
       if (request.checkpoint) job.restore(request.checkpoint);
-      else await this.#copy(request.latents, job.state.sample);
       return job;
     } catch (error) {
       job.dispose();
@@ -98,9 +102,11 @@ export class Denoiser {
    * Moves jobs of equal `batchKey` on by one step, with one model call for all of them. Resolves when the work is
    * submitted.
    *
+   * @param options.after launches what goes with the step, in its last command buffer: the jobs have moved on then. It must
+   *   not throw
    * @throws the signal's reason, and whatever running the model throws; then no job has moved on
    */
-  async step(jobs: readonly DenoiseJob[], options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async step(jobs: readonly DenoiseJob[], options: StepOptions = {}): Promise<void> {
     const [first, ...rest] = jobs;
     if (!first) return;
     options.signal?.throwIfAborted();
@@ -113,7 +119,7 @@ export class Denoiser {
         job.begin();
         begun.push(job);
       }
-      await this.#step(this.#batchOf(jobs), options.signal);
+      await this.#step(this.#batchOf(jobs), options);
     } finally {
       for (const job of begun) job.end();
     }
@@ -148,7 +154,7 @@ export class Denoiser {
     this.#unused?.dispose();
   }
 
-  async #step(batch: Batch, signal: AbortSignal | undefined): Promise<void> {
+  async #step(batch: Batch, { signal, after }: StepOptions): Promise<void> {
     const { segments } = batch;
     const { patch, sample, timestepScale } = this.layout;
     const modelInput = await this.#kernels.get('model_input');
@@ -174,6 +180,7 @@ export class Denoiser {
       if (!kernels) return;
       for (const segment of segments) finishStep(kernels, segment, bufferOf(output), patch);
       moved = true;
+      after?.();
     };
     let outputs: NamedTensors = {};
     try {
@@ -313,15 +320,5 @@ export class Denoiser {
           (declared > job.shape[1]! ? 'Models of 9 channels are for InpaintPipeline.' : ''),
       );
     }
-  }
-
-  async #copy(from: Tensor<'float32'>, to: GPUBuffer): Promise<void> {
-    const elements = sizeOf(from.shape);
-    if (from.cpu) {
-      this.#engine.write(to, 0, from.cpu as Float32Array<ArrayBuffer>);
-      return;
-    }
-    const affine = await this.#kernels.get('affine');
-    affine({ x: bufferOf(from), y: to }, { elements, xFirst: 0, yFirst: 0, scale: 1, shift: 0 }, elements);
   }
 }

@@ -247,6 +247,7 @@ export type Launch<K extends KernelName> = (
 export class StageKernels {
   readonly #engine: Engine;
   readonly #compiled = new Map<string, Promise<CustomKernel>>();
+  readonly #ready = new Map<string, CustomKernel>();
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -261,18 +262,35 @@ export class StageKernels {
     storages: Partial<Record<Signatures[K]['reads'], Storage>> = {},
   ): Promise<Launch<K>> {
     const spec: Spec<K> = specs[name];
-    const inputs = Object.fromEntries(
-      spec.inputs.map((input) => [input, storages[input] ?? f32] as [string, Storage]),
-    );
-    const key = `${name} ${Object.values(inputs).join(' ')}`;
+    const { key, inputs } = this.#variant(name, storages);
     let compiled = this.#compiled.get(key);
     if (!compiled) {
       compiled = CustomKernel.create(this.#engine, { ...spec, name, inputs, constants: { WORKGROUP } });
       this.#compiled.set(key, compiled);
     }
     const kernel = await compiled;
-    return (buffers, params, items, perWorkgroup) =>
-      kernel.run(buffers, params, perWorkgroup ? items : Math.ceil(items / WORKGROUP));
+    this.#ready.set(key, kernel);
+    return launchOf(kernel);
+  }
+
+  /** What `get` gives, at once; `undefined` before it has given that. */
+  ready<K extends KernelName>(
+    name: K,
+    storages: Partial<Record<Signatures[K]['reads'], Storage>> = {},
+  ): Launch<K> | undefined {
+    const kernel = this.#ready.get(this.#variant(name, storages).key);
+    return kernel && launchOf(kernel);
+  }
+
+  #variant<K extends KernelName>(
+    name: K,
+    storages: Partial<Record<Signatures[K]['reads'], Storage>>,
+  ): { key: string; inputs: Record<string, Storage> } {
+    const spec: Spec<K> = specs[name];
+    const inputs = Object.fromEntries(
+      spec.inputs.map((input) => [input, storages[input] ?? f32] as [string, Storage]),
+    );
+    return { key: `${name} ${Object.values(inputs).join(' ')}`, inputs };
   }
 
   dispose(): void {
@@ -283,5 +301,11 @@ export class StageKernels {
       );
     }
     this.#compiled.clear();
+    this.#ready.clear();
   }
+}
+
+function launchOf<K extends KernelName>(kernel: CustomKernel): Launch<K> {
+  return (buffers, params, items, perWorkgroup) =>
+    kernel.run(buffers, params, perWorkgroup ? items : Math.ceil(items / WORKGROUP));
 }

@@ -43,6 +43,7 @@ export class Previewer {
   readonly #pictures: PictureMaker;
   /** [channels + 1, 3], the bias last. */
   #projection: Promise<Tensor> | undefined;
+  #found: Tensor | undefined;
 
   /** @param family name of the model's family */
   constructor(engine: Engine, kernels: StageKernels, decoder: LatentDecoder, family: string) {
@@ -57,7 +58,9 @@ export class Previewer {
   async prepare(channels: number, signal?: AbortSignal): Promise<void> {
     const finding = (this.#projection ??= this.#find(channels, signal));
     try {
-      await finding;
+      this.#found = await finding;
+      await this.#kernels.get('latent_rgb');
+      await this.#kernels.get('to_pixels');
     } catch (error) {
       if (this.#projection === finding) this.#projection = undefined;
       throw error;
@@ -65,18 +68,19 @@ export class Previewer {
   }
 
   /**
-   * One image of latents [images, channels, height, width], as they are when this is called. Nothing waits for it.
+   * One image of latents [images, channels, height, width], as they are when this is called. Nothing waits for it. After
+   * `prepare` it is launched before this returns, so that it may go with others (`Launches.together`).
    *
    * @param factor what the latents are multiplied by, to bring them to the size they have without noise
    * @returns as many pixels as latents
    */
   async render(latents: Tensor<'float32'>, image = 0, factor = 1): Promise<ImageBitmap> {
     const [, channels, height, width] = latents.shape as [number, number, number, number];
-    await this.prepare(channels);
-    const projection = await this.#projection!;
+    if (!this.#found) await this.prepare(channels);
+    const projection = this.#found!;
     const plane = height * width;
     using planes = emptyTensor(this.#engine, [1, 3, height, width], 'preview');
-    const latentRgb = await this.#kernels.get('latent_rgb');
+    const latentRgb = this.#kernels.ready('latent_rgb')!;
     const before = (): void =>
       latentRgb(
         { x: bufferOf(latents), projection: bufferOf(projection), planes: bufferOf(planes) },
@@ -118,6 +122,7 @@ export class Previewer {
       () => {},
     );
     this.#projection = undefined;
+    this.#found = undefined;
   }
 }
 

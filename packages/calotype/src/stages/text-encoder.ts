@@ -2,7 +2,7 @@ import { Tensor, type Engine, type Session } from '@calotype/core';
 import { ModelFolderError } from '../errors.ts';
 import type { PromptTokenizer } from '../tokenizer/index.ts';
 import type { StageKernels } from './kernels.ts';
-import { bufferOf, emptyTensor, gatherRows, sizeOf } from './memory.ts';
+import { bufferOf, emptyTensor, sizeOf } from './memory.ts';
 
 /** A text encoder with its tokenizer. */
 export interface TextEncoder {
@@ -56,8 +56,29 @@ export async function encodeText(
   // Some exports fix the batch: then the texts go through in groups of that size, the last one filled up.
   const fixed = inputOf(encoder, 'input_ids').shape?.[0];
   const perCall = typeof fixed === 'number' ? fixed : used.length;
-  const parts: Record<string, Tensor>[] = [];
+  const missing = wanted.find((name) => !session.outputs.some((output) => output.name === name));
+  if (missing !== undefined) {
+    throw new ModelFolderError(`${component}/model.onnx`, `gives no output '${missing}'.`);
+  }
+  const copies = { f32: await kernels.get('affine'), f16: await kernels.get('affine', { x: 'f16' }) };
   const results: Record<string, Tensor<'float32'>> = {};
+  /** Copies the rows that are the encoder's rows from `at` on, in float32. */
+  const keep = (outputs: Readonly<Record<string, Tensor>>, at: number): void => {
+    for (const name of wanted) {
+      const output = outputs[name]!;
+      const rest = output.shape.slice(1);
+      const elements = sizeOf(rest);
+      const result = (results[name] ??= emptyTensor(engine, [rows.length, ...rest], 'embeddings'));
+      const copy = copies[output.gpu!.storage as keyof typeof copies];
+      for (const [i, key] of keys.entries()) {
+        const row = distinct.indexOf(key) - at;
+        if (row < 0 || row >= perCall) continue;
+        const buffers = { x: bufferOf(output), y: bufferOf(result) };
+        const [xFirst, yFirst] = [row * elements, i * elements];
+        copy(buffers, { elements, xFirst, yFirst, scale: 1, shift: 0 }, elements);
+      }
+    }
+  };
   try {
     for (let at = 0; at < used.length; at += perCall) {
       const group = Array.from({ length: perCall }, (_, i) => used[Math.min(at + i, used.length - 1)]!);
@@ -67,27 +88,14 @@ export async function encodeText(
           attention_mask: integers(encoder, 'attention_mask', group.map(({ mask }) => mask)),
         }),
       }; // prettier-ignore
-      parts.push(await session.run(feeds, signal ? { signal } : {}));
-    }
-    for (const name of wanted) {
-      const outputs = parts.map((part) => {
-        const output = part[name];
-        if (!output) throw new ModelFolderError(`${component}/model.onnx`, `gives no output '${name}'.`);
-        return output;
-      });
-      const ranges = keys.map((key) => {
-        const row = distinct.indexOf(key);
-        return { tensor: outputs[Math.floor(row / perCall)]!, first: row % perCall, count: 1 };
-      });
-      using gathered = gatherRows(engine, ranges, [rows.length, ...outputs[0]!.shape.slice(1)], name);
-      results[name] = await widened(engine, kernels, gathered);
+      const after = (outputs: Readonly<Record<string, Tensor>>): void => keep(outputs, at);
+      const outputs = await session.run(feeds, { after, ...(signal && { signal }) });
+      for (const tensor of Object.values(outputs)) tensor.dispose();
     }
     return results;
   } catch (error) {
     for (const tensor of Object.values(results)) tensor.dispose();
     throw error;
-  } finally {
-    for (const part of parts) for (const tensor of Object.values(part)) tensor.dispose();
   }
 }
 
@@ -105,14 +113,4 @@ function integers(encoder: TextEncoder, name: string, rows: readonly ArrayLike<n
     [rows.length, rows[0]!.length],
     values,
   );
-}
-
-/** A copy in float32. */
-async function widened(engine: Engine, kernels: StageKernels, tensor: Tensor): Promise<Tensor<'float32'>> {
-  const affine = await kernels.get('affine', { x: tensor.gpu!.storage });
-  const result = emptyTensor(engine, tensor.shape, 'embeddings');
-  const elements = sizeOf(tensor.shape);
-  const buffers = { x: bufferOf(tensor), y: bufferOf(result) };
-  affine(buffers, { elements, xFirst: 0, yFirst: 0, scale: 1, shift: 0 }, elements);
-  return result;
 }

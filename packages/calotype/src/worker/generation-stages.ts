@@ -232,11 +232,14 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
   async step(jobs, { signal }) {
     const [{ flow }] = jobs as [DenoisingStep];
     const { model } = await flow.request.model.pipeline();
+    const [now, later] = [true, false].map((atOnce) =>
+      jobs.filter(({ flow: { generation } }) => generation.previewsAtOnce() === atOnce),
+    );
     await model.denoising.step(
       jobs.map((job) => job.flow.generation.job),
-      { signal },
+      { signal, after: () => now!.forEach((job) => job.preview()) },
     );
-    for (const job of jobs) job.preview();
+    for (const job of later!) job.preview();
   },
 };
 
@@ -315,7 +318,7 @@ class DenoisingStep implements StageJob<Flow> {
     return this.flow.generation.job.batchKey;
   }
 
-  /** Sends a preview, if it is time for one. It is computed between steps, and read while the next one runs. */
+  /** Sends a preview, if it is time for one. It is computed with the step or after it, and read while the next one runs. */
   preview(): void {
     const { previewEvery } = this.flow.request;
     const { stepIndex: step, steps } = this;
