@@ -1,7 +1,8 @@
 // The public surface of @calotype/core. Everything that applications may use is listed here.
 
 export { createSession } from './session.ts';
-export type { PrepareOptions, RunOptions, Session, SessionOptions } from './session.ts';
+export type { Session } from './session.ts';
+export type { PrepareOptions, RunOptions, SessionOptions } from './session/options.ts';
 export type { Tensors } from './session/feeds.ts';
 export type { IslandReport, SessionReport } from './session/report.ts';
 export type { InputShapes } from './session/request.ts';
