@@ -2,10 +2,11 @@
 
 A small network learns the styles of the sprites of four fifths of the concepts, and names those of the others: no model can be
 expected to do better on a thing it never saw in a style. The concepts of the style prompts are among the others. Then it names the
-styles of pictures drawn from those prompts, with `v(caption) + s (v(caption) - v(caption without style))` for each s.
+styles of pictures drawn from those prompts, with `v(caption) + s (v(caption) - v(caption without style))` for each s. Networks of
+other seeds name some of 48 pictures otherwise, so there are several, and what is printed are their means.
 
 usage: style_check.py --pack pack --tokenizer TOKENIZER --prompts prompts.json --denoiser shipped/student.pt --vae shipped/vae.pt --out runs
-       [--strengths 0 0.5 1] [--steps 2100]; several weights after --denoiser are compared under one small network
+       [--strengths 0 0.5 1] [--steps 2100] [--networks 5]; several weights after --denoiser are compared under the same networks
 """
 
 import argparse
@@ -89,17 +90,19 @@ def train(pictures, styles, steps, per_style=16):
 
 
 @torch.no_grad()
-def named(net, pictures):
+def named(nets, pictures):
+    """Style numbers [networks, pictures]."""
     margin = (PIXELS - CROP) // 2
-    return torch.cat([net(part[:, :, margin: margin + CROP, margin: margin + CROP]) for part in pictures.split(256)]).argmax(1)
+    middle = pictures[:, :, margin: margin + CROP, margin: margin + CROP]
+    return torch.stack([torch.cat([net(part) for part in middle.split(256)]).argmax(1) for net in nets])
 
 
 def report(title, names, truth):
     for i, style in enumerate(STYLES):
-        seen = names[truth == i]
-        if len(seen):
-            counts = ", ".join(f"{STYLES[j]} {(seen == j).sum()}" for j in range(len(STYLES)))
-            print(f"{title}: {style} is named {(seen == i).float().mean() * 100:.0f} % of {len(seen)} ({counts})", flush=True)
+        seen = names[:, truth == i]
+        if seen.numel():
+            counts = ", ".join(f"{STYLES[j]} {(seen == j).sum() / len(seen):.1f}" for j in range(len(STYLES)))
+            print(f"{title}: {style} is named {(seen == i).float().mean() * 100:.0f} % of {seen.shape[1]} ({counts})", flush=True)
 
 
 @torch.no_grad()
@@ -129,6 +132,7 @@ def main():
     parser.add_argument("--out", default="runs")
     parser.add_argument("--strengths", type=float, nargs="*", default=[0.0, 0.5, 1.0])
     parser.add_argument("--steps", type=int, default=2100)
+    parser.add_argument("--networks", type=int, default=5)
     options = parser.parse_args()
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(0)
@@ -140,13 +144,13 @@ def main():
     kept_apart = asked | {concept for concept in pack.ids if random.random() < OTHERS}
     pictures, styles, concepts = drawings(pack)
     apart = torch.tensor([concept in kept_apart for concept in concepts])
-    net = train(pictures[~apart], styles[~apart], options.steps)
-    report("drawings never seen", named(net, pictures[apart]), styles[apart])
+    nets = [train(pictures[~apart], styles[~apart], options.steps) for _ in range(options.networks)]
+    report("drawings never seen", named(nets, pictures[apart]), styles[apart])
 
     # what the prompts ask for, as drawn by the artists
     truth = torch.tensor([STYLES.index(item["style"]) for item in items])
     originals = [next(i for i, c in enumerate(concepts) if c in item["accepted"][0] and styles[i] == style) for item, style in zip(items, truth)]
-    report("drawings that the prompts ask for", named(net, pictures[originals]), truth)
+    report("drawings that the prompts ask for", named(nets, pictures[originals]), truth)
     captions = [item["prompt"] for item in items]
     unstyled = [item["prompt"].removesuffix(f", {STYLE_WORDS[item['style']][0]} style") for item in items]
     columns = []
@@ -154,7 +158,7 @@ def main():
         generator = Generator(path, options.vae, options.tokenizer, torch.device("cpu"))
         for strength in options.strengths:
             columns.append(draw(generator, captions, unstyled, strength))
-            report(f"drawn by {path}, strength {strength:g}", named(net, shrink(columns[-1])), truth)
+            report(f"drawn by {path}, strength {strength:g}", named(nets, shrink(columns[-1])), truth)
     if columns:
         rows = torch.cat(columns, 2).flatten(0, 1)
         Image.fromarray(rows.numpy()).resize((rows.shape[1] // 2, rows.shape[0] // 2)).save(os.path.join(options.out, "style-check.webp"), quality=85)
