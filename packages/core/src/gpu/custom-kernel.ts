@@ -25,11 +25,11 @@ const KEPT_GROUPS = 256;
 
 /** Numbers that stand for buffers in keys. */
 const ids = new WeakMap<GPUBuffer, number>();
-let buffers = 0;
+let nextId = 0;
 
 function idOf(buffer: GPUBuffer): number {
   let id = ids.get(buffer);
-  if (id === undefined) ids.set(buffer, (id = buffers++));
+  if (id === undefined) ids.set(buffer, (id = nextId++));
   return id;
 }
 
