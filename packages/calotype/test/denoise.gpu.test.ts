@@ -57,14 +57,14 @@ test('latents do not depend on what a job is batched with, nor on when it joins'
 });
 
 test('a request begins with the command buffers of its text encoder, and no other', async () => {
-  using warm = await pipeline.begin(requests[0]!);
+  // Uploads and compiles.
+  (await pipeline.begin(requests[0]!)).dispose();
   const encoders = vi.spyOn(engine.device, 'createCommandEncoder');
-  using generation = await pipeline.begin({ ...requests[0]!, prompt: 'a dog' });
+  (await pipeline.begin({ ...requests[0]!, prompt: 'a dog' })).dispose();
   const labels = encoders.mock.calls.map(([descriptor]) => descriptor?.label);
   encoders.mockRestore();
   expect(labels.length).toBeGreaterThan(0);
   expect(new Set(labels)).toEqual(new Set(['run']));
-  expect(generation.job.shape).toEqual(warm.job.shape);
 });
 
 test('a preview goes with a step, in its command buffer, and is of what the step leaves', async () => {

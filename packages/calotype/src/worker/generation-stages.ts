@@ -232,14 +232,13 @@ const denoising: Stage<Flow, Flow, DenoisingStep> = {
   async step(jobs, { signal }) {
     const [{ flow }] = jobs as [DenoisingStep];
     const { model } = await flow.request.model.pipeline();
-    const [now, later] = [true, false].map((atOnce) =>
-      jobs.filter(({ flow: { generation } }) => generation.previewsAtOnce() === atOnce),
-    );
+    const preview = (): void => jobs.forEach((job) => job.preview());
+    const atOnce = flow.generation.previewsAtOnce();
     await model.denoising.step(
       jobs.map((job) => job.flow.generation.job),
-      { signal, after: () => now!.forEach((job) => job.preview()) },
+      { signal, after: atOnce ? preview : undefined },
     );
-    for (const job of later!) job.preview();
+    if (!atOnce) preview();
   },
 };
 
