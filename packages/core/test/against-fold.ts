@@ -28,6 +28,7 @@ export interface FoldCase {
   opset?: number;
   outputs?: number;
   limits?: Partial<Capabilities['limits']>;
+  adapter?: string;
 }
 
 /** How float operands lie in memory: row-major, or with their axes in reverse order. */
@@ -53,7 +54,12 @@ export async function compareWithFold(
   const node = graph.graph.nodes.at(-1)!;
   const expected = lookup('', test.op)!.fold!(node, known);
   const copies = results.map((result) => (isFloat(result.dtype) ? stored(graph, result) : result));
-  const { outputs: actual } = await runGraph(graph, copies, { engine, precision, limits: test.limits ?? {} });
+  const { outputs: actual } = await runGraph(graph, copies, {
+    engine,
+    precision,
+    limits: test.limits ?? {},
+    ...(test.adapter !== undefined && { adapter: test.adapter }),
+  });
   results.forEach((result, k) => {
     expect(actual[k]!.shape, result.name).toEqual([...result.shape]);
     // Results of f16 arithmetic on exact operands are the nearest halves.

@@ -112,6 +112,8 @@ export interface RunOptions extends EngineOptions {
   tuning?: KernelTuning;
   /** Lower limits to plan for than the device has: variants for large tensors on small ones. */
   limits?: Partial<Capabilities['limits']>;
+  /** Another adapter to plan for: the kernels of GPUs on a processor, and the other way round. */
+  adapter?: string;
   /** What to make of float weights. */
   weights?: WeightFormat;
   /** Nodes whose weights may become integers; all but the first and last layers otherwise. */
@@ -132,6 +134,7 @@ export async function runGraph(
     const plan = planGraph(test.graph, {
       capabilities: {
         ...engine.capabilities,
+        ...(options.adapter !== undefined && { adapter: options.adapter }),
         limits: { ...engine.capabilities.limits, ...options.limits },
       },
       precision: options.precision ?? engine.precision,

@@ -85,8 +85,7 @@ async function check(
   });
   expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
   if (kernel) expect(names(plan).join()).toMatch(kernel);
-  const copies = names(plan).filter((name) => name.startsWith('concat'));
-  expect(copies).toHaveLength(copied === undefined ? 0 : 1);
+  expect(names(plan).some((name) => name.startsWith('concat'))).toBe(copied !== undefined);
   const [join] = plan.joins;
   if (copied === undefined) expect(join!.copied).toBeUndefined();
   else expect(join!.copied).toMatch(copied);
@@ -229,7 +228,15 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
     { name: 'groups in both', widths: [32, 16], outer: [2, 5, 6], groups: 4, kernel: /group_norm_single/ },
     { name: 'bundles in both', widths: [24, 16], outer: [1, 12, 23], groups: 4, kernel: /group_norm_single/ },
     { name: 'split', widths: [16, 8], outer: [2, 50, 43], groups: 2, kernel: /statistics.*apply/ },
-  ])('GroupNorm: $name', async ({ widths, outer, groups, kernel }) => {
+    {
+      name: 'split, on a processor',
+      widths: [32, 16],
+      outer: [2, 5, 6],
+      groups: 4,
+      kernel: /statistics.*apply/,
+      adapter: 'swiftshader',
+    },
+  ])('GroupNorm: $name', async ({ widths, outer, groups, kernel, adapter = 'test' }) => {
     const graph = new TestGraph();
     const joined = channels(graph, widths, outer);
     const total = joined.shape[1]!;
@@ -249,6 +256,7 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
     );
     await check(graph, y, expected, precision, {
       kernel,
+      adapter,
       limits: { maxComputeInvocationsPerWorkgroup: 64 },
     });
   });

@@ -98,6 +98,7 @@ async function run(c: Case): Promise<{ difference: number; kernels: string }> {
   const { outputs, plan } = await runGraph(graph, [y!], {
     engine,
     precision: 'packed-f16',
+    adapter: 'test',
     limits: { maxComputeInvocationsPerWorkgroup: 64 },
     tuning: {
       producedMoments,

@@ -24,6 +24,21 @@ const movement: FoldCase[] = [
     op: 'Concat',
     operands: [x(3, 8), x(3, 4), x(3, 12)],
     attributes: { axis: -1 },
+    adapter: 'test',
+  },
+  {
+    name: 'innermost, fours, one by one',
+    op: 'Concat',
+    operands: [x(3, 8), x(3, 4), x(3, 12)],
+    attributes: { axis: -1 },
+    adapter: 'swiftshader',
+  },
+  {
+    name: 'an operand known when loading, on a processor',
+    op: 'Concat',
+    operands: [x(3, 8), { ...x(3, 4), known: 'weight' }],
+    attributes: { axis: -1 },
+    adapter: 'swiftshader',
   },
   { name: 'an empty operand', op: 'Concat', operands: [x(2, 0, 3), x(2, 2, 3)], attributes: { axis: 1 } },
   {

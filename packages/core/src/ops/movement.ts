@@ -1,8 +1,9 @@
 import { ShapeError } from '../errors.ts';
 import type { Node, Value } from '../graph/graph.ts';
-import { concat } from '../kernels/movement/concat.ts';
+import { concat, concatPieces } from '../kernels/movement/concat.ts';
 import { indexedKernel } from '../kernels/movement/indexed.ts';
 import triluSource from '../kernels/movement/trilu.wgsl';
+import { isProcessor } from '../plan/capabilities.ts';
 import type { Lowering } from '../plan/lowering.ts';
 import type { TensorView } from '../plan/plan.ts';
 import { denseOrder, reshapeView, rowMajor, sliceView, transposeView, type Order } from '../plan/view.ts';
@@ -107,6 +108,14 @@ function concatAxis(node: Node): number {
 function joinViews(lowering: Lowering, views: readonly TensorView[], axis: number, output: TensorView): void {
   const most = lowering.capabilities.limits.maxStorageBuffersPerShaderStage - 1;
   let parts = views.filter((view) => sizeOf(view.shape) > 0);
+  // What several dispatches write, all of them write in one phase.
+  const together = new Set(parts.map((view) => lowering.phase(view))).size === 1;
+  const pieces =
+    together && isProcessor(lowering.capabilities) ? concatPieces(parts, axis, output) : undefined;
+  if (pieces) {
+    for (const piece of pieces) lowering.dispatch(piece);
+    return;
+  }
   const order = denseOrder(output)!;
   while (parts.length > most) {
     const groups: TensorView[] = [];

@@ -22,7 +22,7 @@ export interface Capabilities {
 }
 
 /** Software adapters run on the CPU: workgroup memory and barriers cost there, and compiling often more than running. */
-export function isProcessor({ adapter }: Capabilities): boolean {
+export function isProcessor({ adapter }: Pick<Capabilities, 'adapter'>): boolean {
   return /swiftshader|llvmpipe/.test(adapter);
 }
 

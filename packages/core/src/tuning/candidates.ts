@@ -83,6 +83,8 @@ function attentionCandidates(
         .map((tileKeys) => ({ ...rule.shape, tileKeys }))
         .filter((shape) => wideBytes(problem, shape) <= memory && wideThreads(shape) <= threads)
         .map((shape) => ({ kind: 'wide', shape }));
+    case 'direct':
+      return [];
     case 'wide-matrix':
       return [16, 32].map((tileKeys) => ({ kind: 'wide-matrix', shape: { ...rule.shape, tileKeys } }));
   }

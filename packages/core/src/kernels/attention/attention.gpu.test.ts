@@ -26,6 +26,7 @@ interface Case {
   values?: number;
   causal?: boolean;
   mask?: { shape: Shape; kind: 'float' | 'bool' | 'lowest' | 'infinite' };
+  /** Rows of queries in registers; what is not given is `smallRows`. */
   rows?: Partial<RowsShape>;
   /** On emulated subgroup matrices. */
   matrix?: MatrixAttentionShape;
@@ -39,6 +40,9 @@ interface Case {
   onlyF32?: boolean;
 }
 
+const smallRows: RowsShape = { threads: 32, lanes: 2, rows: 4, tileKeys: 16, subgroups: true };
+
+// Those that name no kernel run on the one for processors.
 const cases: Case[] = [
   { name: 'size 64', q: [1, 2, 70, 64] },
   { name: 'size 40, text of 77', q: [2, 2, 50, 40], keys: 77 },
@@ -47,7 +51,7 @@ const cases: Case[] = [
   { name: 'odd sizes', q: [1, 2, 17, 7], keys: 19, values: 5 },
   { name: 'size 80', q: [1, 1, 20, 80], keys: 40 },
   { name: 'size 128, values of 64', q: [1, 1, 20, 128], keys: 40, values: 64, onlyF32: true },
-  { name: 'size 160', q: [1, 2, 20, 160], keys: 33, onlyF32: true },
+  { name: 'many keys', q: [1, 2, 33, 16], keys: 150, rising: true },
   { name: 'size 512', q: [1, 1, 12, 512], keys: 20 },
   { name: 'one query', q: [1, 2, 1, 16], keys: 50 },
   { name: 'one key', q: [1, 2, 10, 16], keys: 1 },
@@ -71,6 +75,22 @@ const cases: Case[] = [
   { name: 'one lane, four rows', q: [1, 2, 40, 16], keys: 30, rows: { lanes: 1, rows: 4 } },
   { name: 'two lanes, three rows', q: [1, 2, 40, 40], keys: 30, rows: { lanes: 2, rows: 3 } },
   { name: 'four lanes, four rows', q: [1, 2, 40, 64], keys: 30, rows: { lanes: 4, rows: 4 } },
+  {
+    name: 'rows, odd sizes',
+    q: [1, 2, 17, 7],
+    keys: 19,
+    values: 5,
+    rows: { lanes: 1 },
+  },
+  { name: 'rows, causal', q: [1, 2, 77, 16], causal: true, rows: {} },
+  {
+    name: 'rows, masked rows',
+    q: [1, 1, 20, 16],
+    keys: 24,
+    mask: { shape: [20, 24], kind: 'infinite' },
+    rows: {},
+  },
+  { name: 'rows, rising scores', q: [1, 1, 32, 48], keys: 96, rising: true, rows: {}, onlyF32: true },
   {
     name: 'without subgroups',
     q: [1, 1, 20, 64],
@@ -144,6 +164,13 @@ const cases: Case[] = [
     keys: 39,
     values: 50,
     wide: { columnLanes: 16, tileKeys: 32 },
+  },
+  {
+    name: 'wide, two groups a lane',
+    q: [1, 1, 12, 64],
+    keys: 20,
+    wide: { columnLanes: 8, tileKeys: 32 },
+    onlyF32: true,
   },
   {
     name: 'wide, causal',
@@ -314,5 +341,5 @@ function override(rule: AttentionChoice, { rows, matrix, wide, wideMatrix }: Cas
   if (wide) return { kind: 'wide', shape: wide };
   if (wideMatrix) return { kind: 'wide-matrix', shape: { ...wideMatrix, emulated: true } };
   if (matrix) return { kind: 'matrix', shape: { ...matrix, emulated: true } };
-  return rows && rule.kind === 'rows' ? { kind: 'rows', shape: { ...rule.shape, ...rows } } : rule;
+  return rows ? { kind: 'rows', shape: { ...smallRows, ...rows } } : rule;
 }

@@ -3,6 +3,7 @@ import type { Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import { elementwise } from '../elementwise/elementwise.ts';
 import { chooseAttention } from './choose.ts';
+import { directKernel } from './direct.ts';
 import { matrixAttention } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsKernel } from './rows.ts';
@@ -35,6 +36,9 @@ function dispatchAttention(lowering: Lowering, problem: AttentionProblem): void 
   const rule = chooseAttention(problem, lowering.capabilities, lowering.precision);
   const choice = lowering.tuning.attention?.(problem, rule) ?? rule;
   switch (choice.kind) {
+    case 'direct':
+      lowering.dispatch(directKernel(problem, choice.shape));
+      break;
     case 'rows':
       lowering.dispatch(rowsKernel(problem, choice.shape));
       break;

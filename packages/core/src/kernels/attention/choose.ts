@@ -1,5 +1,6 @@
 import { isProcessor, type Capabilities, type Precision } from '../../plan/capabilities.ts';
 import { hasMatrices } from '../gemm/choose-matrix.ts';
+import { directBytes, directThreads, type DirectShape } from './direct.ts';
 import { matrixAttentionBytes, type MatrixAttentionShape } from './matrix.ts';
 import type { AttentionProblem } from './problem.ts';
 import { rowsWorkgroupBytes, type RowsShape } from './rows.ts';
@@ -8,6 +9,7 @@ import { wideMatrixBytes, wideMatrixThreads, type WideMatrixShape } from './wide
 
 /** How attention is computed. */
 export type AttentionChoice =
+  | { kind: 'direct'; shape: DirectShape }
   | { kind: 'rows'; shape: RowsShape }
   | { kind: 'matrix'; shape: MatrixAttentionShape }
   | { kind: 'wide'; shape: WideShape }
@@ -24,6 +26,8 @@ export function chooseAttention(
   capabilities: Capabilities,
   precision: Precision,
 ): AttentionChoice {
+  const direct = isProcessor(capabilities) ? directShape(problem, capabilities) : undefined;
+  if (direct) return { kind: 'direct', shape: direct };
   const size = Math.max(problem.headSize, problem.valueSize);
   if (hasMatrices(capabilities, precision)) {
     const matrix = size <= LARGEST_NARROW_HEAD ? matrixShape(problem, capabilities) : undefined;
@@ -31,8 +35,7 @@ export function chooseAttention(
     const wide = size > LARGEST_NARROW_HEAD ? wideMatrixShape(problem, capabilities) : undefined;
     if (wide) return { kind: 'wide-matrix', shape: wide };
   }
-  // Registers end there. On processors it is compile time that grows with the size.
-  if (size > (isProcessor(capabilities) ? 80 : LARGEST_NARROW_HEAD)) {
+  if (size > LARGEST_NARROW_HEAD) {
     const wide = wideShape(problem, capabilities);
     if (wide) return { kind: 'wide', shape: wide };
   }
@@ -73,6 +76,17 @@ function wideShape(problem: AttentionProblem, { limits }: Capabilities): WideSha
     );
 }
 
+/** None where results have too many columns for a workgroup's threads. */
+function directShape(problem: AttentionProblem, { limits }: Capabilities): DirectShape | undefined {
+  return [4, 2, 1]
+    .map((blocks) => ({ blocks, tileKeys: 64 }))
+    .find(
+      (shape) =>
+        directThreads(problem, shape) <= limits.maxComputeInvocationsPerWorkgroup &&
+        directBytes(shape) <= limits.maxComputeWorkgroupStorageSize,
+    );
+}
+
 function matrixShape(problem: AttentionProblem, { limits }: Capabilities): MatrixAttentionShape | undefined {
   const { queries, keys, heads, batch, headSize, valueSize } = problem;
   const size = Math.max(headSize, valueSize);
@@ -98,14 +112,11 @@ function matrixShape(problem: AttentionProblem, { limits }: Capabilities): Matri
   return subgroups === undefined ? undefined : { subgroups, tileKeys, buffers };
 }
 
-function rowsShape(problem: AttentionProblem, capabilities: Capabilities): RowsShape {
-  const { features, subgroupMinSize, limits } = capabilities;
+function rowsShape(
+  problem: AttentionProblem,
+  { features, subgroupMinSize, limits }: Capabilities,
+): RowsShape {
   const size = Math.max(problem.headSize, problem.valueSize);
-  if (isProcessor(capabilities)) {
-    // Reads cost more than registers there.
-    const lanes = features.subgroups && size > 4 ? 2 : 1;
-    return { threads: 32, lanes, rows: 4, tileKeys: 16, subgroups: features.subgroups };
-  }
   const threads = 128;
   // Few queries (text encoders): shorter blocks give more workgroups.
   const wanted = problem.queries * problem.heads * problem.batch < 16384 ? 1 : 2;

@@ -1,3 +1,4 @@
+import { isProcessor, type Capabilities } from '../../plan/capabilities.ts';
 import type { TensorView } from '../../plan/plan.ts';
 
 /** Sizes of a GroupNorm on channels-last memory. `positions` is the product of the spatial dimensions. */
@@ -58,19 +59,35 @@ const SINGLE_ROUNDS = 32;
 const SINGLE_WORKGROUPS = 128;
 /** Rounds of a share that are worth a workgroup. */
 const SHARE_ROUNDS = 2;
-const SPLIT_THREADS = 256;
-/** Workgroups of 256 threads that keep a large GPU (132 multiprocessors of an H200) busy for some rounds. */
-const STATISTICS_WORKGROUPS = 512;
-const APPLY_WORKGROUPS = 1024;
+/** How the two dispatches are spread. */
+interface Spread {
+  threads: number;
+  statisticsWorkgroups: number;
+  applyWorkgroups: number;
+}
+/** Workgroups that keep a large GPU (132 multiprocessors of an H200) busy for some rounds. */
+const ON_GPU: Spread = { threads: 256, statisticsWorkgroups: 512, applyWorkgroups: 1024 };
+/** Some workgroups a core; barriers cost less among few threads. */
+const ON_PROCESSOR: Spread = { threads: 64, statisticsWorkgroups: 64, applyWorkgroups: 64 };
 /** Every workgroup that applies reads all partial statistics of its groups. */
 const MAX_CHUNKS = 128;
 
+const SCALAR_THREADS = 256;
+
+type NormLimits = Pick<
+  Capabilities['limits'],
+  'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupStorageSize'
+>;
+/** What the choice depends on. */
+export type NormCapabilities = Pick<Capabilities, 'adapter'> & { limits: NormLimits };
+
 /** Chooses the design. Pure. */
-export function groupNormDesign(
-  shape: GroupNormShape,
-  limits: { maxComputeInvocationsPerWorkgroup: number; maxComputeWorkgroupStorageSize: number },
-): GroupNormDesign {
-  return singleDesign(shape, limits) ?? splitDesign(shape) ?? { kind: 'scalar', threads: SPLIT_THREADS };
+export function groupNormDesign(shape: GroupNormShape, capabilities: NormCapabilities): GroupNormDesign {
+  const { limits } = capabilities;
+  const scalar = { kind: 'scalar', threads: SCALAR_THREADS } as const;
+  // Two pipelines serve all shapes of the split design; of the single one Pocket would compile thirteen, for 4 s.
+  if (isProcessor(capabilities)) return splitDesign(shape, ON_PROCESSOR) ?? scalar;
+  return singleDesign(shape, limits) ?? splitDesign(shape, ON_GPU) ?? scalar;
 }
 
 /** Groups that together hold whole vec4s of channels. */
@@ -85,7 +102,7 @@ export function columnMemory(columns: number): number {
 
 function singleDesign(
   { batch, channels, positions, groups }: GroupNormShape,
-  limits: { maxComputeInvocationsPerWorkgroup: number; maxComputeWorkgroupStorageSize: number },
+  limits: NormLimits,
 ): SingleDesign | undefined {
   if (channels % 4 !== 0) return undefined;
   const bundle = bundleOf(channels / groups);
@@ -110,25 +127,28 @@ function singleDesign(
   return { kind: 'single', threads: size, columns, rows, bundle, shares };
 }
 
-function splitDesign({ batch, channels, positions, groups }: GroupNormShape): SplitDesign | undefined {
+function splitDesign(
+  { batch, channels, positions, groups }: GroupNormShape,
+  { threads, statisticsWorkgroups, applyWorkgroups }: Spread,
+): SplitDesign | undefined {
   if (channels % 4 !== 0) return undefined;
   const groupChannels = channels / groups;
   const unit = (bundleOf(groupChannels) * groupChannels) / 4;
-  const columns = tileColumns(channels / 4, unit, groupChannels % 4 === 0);
+  const columns = tileColumns(channels / 4, unit, groupChannels % 4 === 0, threads);
   if (columns === undefined) return undefined;
   const tiles = channels / 4 / columns;
   const parts = Math.max(1, groupChannels / (4 * columns));
-  const rows = Math.floor(SPLIT_THREADS / columns);
+  const rows = Math.floor(threads / columns);
   /** Positions a workgroup takes: whole rounds of four rows, as the loops are unrolled. */
   const perWorkgroup = (workgroups: number, maxChunks: number): number => {
     const wanted = Math.min(maxChunks, Math.ceil(workgroups / (tiles * batch)));
     return Math.ceil(positions / wanted / (4 * rows)) * 4 * rows;
   };
-  const chunkPositions = perWorkgroup(STATISTICS_WORKGROUPS, MAX_CHUNKS);
-  const spanPositions = perWorkgroup(APPLY_WORKGROUPS, Infinity);
+  const chunkPositions = perWorkgroup(statisticsWorkgroups, MAX_CHUNKS);
+  const spanPositions = perWorkgroup(applyWorkgroups, Infinity);
   return {
     kind: 'split',
-    threads: SPLIT_THREADS,
+    threads,
     columns,
     rows,
     tiles,
@@ -146,13 +166,13 @@ function splitDesign({ batch, channels, positions, groups }: GroupNormShape): Sp
  * Width of a tile: divides the row, holds whole groups or lies in one, keeps most of the threads busy and reads runs
  * of 16 vec4s (128 bytes of f16) where it can. The narrowest such: more tiles are more workgroups without more chunks.
  */
-function tileColumns(row: number, unit: number, divisible: boolean): number | undefined {
+function tileColumns(row: number, unit: number, divisible: boolean, threads: number): number | undefined {
   let best: number | undefined;
   let bestScore = 0;
-  for (let columns = 1; columns <= SPLIT_THREADS; columns++) {
+  for (let columns = 1; columns <= threads; columns++) {
     if (row % columns !== 0) continue;
     if (columns % unit !== 0 && !(divisible && unit % columns === 0)) continue;
-    const busy = (Math.floor(SPLIT_THREADS / columns) * columns) / SPLIT_THREADS;
+    const busy = (Math.floor(threads / columns) * columns) / threads;
     const score = busy * Math.min(1, columns / 16);
     if (score <= bestScore) continue;
     best = columns;

@@ -21,6 +21,9 @@ const split = ['group_norm_statistics', 'group_norm_apply'];
 /** Leaves the single design 2048 vec4s, so that small tensors are split. */
 const limits = { maxComputeInvocationsPerWorkgroup: 64 };
 
+const onGpu = 'test';
+const onProcessor = 'swiftshader';
+
 const cases = [
   { name: 'one group', shape: [1, 8, 3, 5], groups: 1, kernels: single },
   { name: 'whole vec4s', shape: [2, 16, 5, 3], groups: 4, kernels: single },
@@ -36,7 +39,15 @@ const cases = [
   { name: 'many positions', shape: [1, 16, 50, 43], groups: 4, kernels: split },
   { name: 'many positions, 10 channels a group', shape: [2, 20, 21, 23], groups: 2, kernels: split },
   { name: 'many positions, 3 channels a group', shape: [1, 12, 700], groups: 4, kernels: split },
-];
+].map((c) => ({ ...c, adapter: onGpu }));
+
+const onProcessors = [
+  { name: 'one position', shape: [3, 64], groups: 4, kernels: split },
+  { name: '10 channels a group', shape: [2, 40, 4, 4], groups: 4, kernels: split },
+  { name: 'a group over several tiles', shape: [1, 264, 7], groups: 1, kernels: split },
+  { name: 'many positions', shape: [1, 16, 50, 43], groups: 4, kernels: split },
+  { name: 'more columns than threads', shape: [1, 516, 7], groups: 2, kernels: ['group_norm_scalar'] },
+].map((c) => ({ ...c, name: `on a processor, ${c.name}`, adapter: onProcessor }));
 
 /** x in the precision's own storage. */
 function stored(graph: TestGraph, shape: readonly number[], data: Float64Array): Value {
@@ -45,7 +56,7 @@ function stored(graph: TestGraph, shape: readonly number[], data: Float64Array):
 }
 
 describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) => {
-  test.each(cases)('$name', async ({ shape, groups, kernels }) => {
+  test.each([...cases, ...onProcessors])('$name', async ({ shape, groups, kernels, adapter }) => {
     const channels = shape[1]!;
     const data = random(sizeOf(shape), 1).map((v, i) => Math.fround(v * 3 + (i % 7)));
     const [scale, bias] = [random(channels, 2), random(channels, 3)];
@@ -60,7 +71,7 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
       { groups, epsilon: 1e-5 },
       own,
     );
-    const { outputs, plan } = await runGraph(graph, [y!], { engine, precision, limits });
+    const { outputs, plan } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
     const names = plan.steps.map((step) => (step.kind === 'dispatch' ? step.kernel.name : 'island'));
     expect(names.filter((name) => name.startsWith('group_norm'))).toEqual(kernels);
     const expected = groupNorm(data, shape, groups, 1e-5, scale, bias);
@@ -68,10 +79,11 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
   });
 
   test.each([
-    { name: 'single', shape: [1, 8, 6, 6], groups: 2 },
-    { name: 'split', shape: [1, 8, 2100], groups: 2 },
-    { name: 'scalar', shape: [1, 6, 5, 5], groups: 3 },
-  ])('finishes with an epilogue: $name', async ({ shape, groups }) => {
+    { name: 'single', shape: [1, 8, 6, 6], groups: 2, adapter: onGpu },
+    { name: 'split', shape: [1, 8, 2100], groups: 2, adapter: onGpu },
+    { name: 'split, on a processor', shape: [1, 8, 6, 6], groups: 2, adapter: onProcessor },
+    { name: 'scalar', shape: [1, 6, 5, 5], groups: 3, adapter: onGpu },
+  ])('finishes with an epilogue: $name', async ({ shape, groups, adapter }) => {
     const channels = shape[1]!;
     const data = random(sizeOf(shape), 4);
     const residual = random(sizeOf(shape), 5);
@@ -89,7 +101,7 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
         },
       },
     );
-    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits });
+    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
     const expected = groupNorm(data, shape, groups, 1e-5, ones, new Float64Array(channels)).map(
       (v, i) => v / (1 + Math.exp(-v)) + residual[i]!,
     );
@@ -98,13 +110,14 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
 
   // Sums of squares of these overflow f16 at once and lose the variance in f32: mean 60000, deviation 32.
   test.each([
-    { name: 'single', shape: [1, 8, 8, 8] },
-    { name: 'split', shape: [1, 8, 2100] },
-  ])('keeps the variance of activations near the end of f16: $name', async ({ shape }) => {
+    { name: 'single', shape: [1, 8, 8, 8], adapter: onGpu },
+    { name: 'split', shape: [1, 8, 2100], adapter: onGpu },
+    { name: 'split, on a processor', shape: [1, 8, 2100], adapter: onProcessor },
+  ])('keeps the variance of activations near the end of f16: $name', async ({ shape, adapter }) => {
     const data = Float64Array.from({ length: sizeOf(shape) }, (_, i) => 60000 + 32 * (i % 3));
     const graph = new TestGraph();
     const [y] = graph.node('GroupNorm', [stored(graph, shape, data)], { groups: 2 }, own);
-    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits });
+    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
     const expected = groupNorm(data, shape, 2, 1e-5, new Float64Array(8).fill(1), new Float64Array(8));
     // The mean itself is rounded to 2^-8 of 60000's f32, 1e-4 of the deviation.
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(2e-3);

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { groupNormDesign } from './design.ts';
+import { groupNormDesign, type NormCapabilities } from './design.ts';
 
-const gpu = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorageSize: 49152 };
-const minimal = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
+const capabilities = (threads: number, bytes: number, adapter = 'test'): NormCapabilities => ({
+  adapter,
+  limits: { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes },
+});
+const gpu = capabilities(1024, 49152);
+const minimal = capabilities(256, 16384);
+const processor = capabilities(256, 16384, 'swiftshader');
 
 describe('groupNormDesign', () => {
   test('shares a group of a UNet level among workgroups that fill the GPU', () => {
@@ -33,12 +38,19 @@ describe('groupNormDesign', () => {
     expect(groupNormDesign({ batch: 1, channels: 6, positions: 9, groups: 3 }, gpu).kind).toBe('scalar');
   });
 
-  test.each([1, 2, 3, 4, 5, 6, 10, 12, 20, 30, 60, 257, 1028])(
-    'covers every channel once with %i channels a group',
-    (groupChannels) => {
+  test('splits on processors, whose few workgroups share one pipeline', () => {
+    expect(groupNormDesign({ batch: 2, channels: 320, positions: 1024, groups: 32 }, processor)).toMatchObject({
+      kind: 'split', threads: 64, columns: 20, tiles: 4, chunks: 8, spans: 8,
+    }); // prettier-ignore
+  });
+
+  const sizes = [1, 2, 3, 4, 5, 6, 10, 12, 20, 30, 60, 257, 1028];
+  test.each(sizes.flatMap((size) => [minimal, processor].map((on) => [size, on] as const)))(
+    'covers every channel once with %i channels a group on %o',
+    (groupChannels, on) => {
       for (const groups of [1, 4, 32]) {
         const channels = groups * groupChannels;
-        const design = groupNormDesign({ batch: 1, channels, positions: 40_000, groups }, minimal);
+        const design = groupNormDesign({ batch: 1, channels, positions: 40_000, groups }, on);
         if (design.kind !== 'split') continue;
         expect(design.columns * design.tiles * 4).toBe(channels);
         expect(design.tileGroups * design.tileGroupChannels).toBe(4 * design.columns);

@@ -1,3 +1,4 @@
+import { isProcessor } from '../../plan/capabilities.ts';
 import type { Lowering } from '../../plan/lowering.ts';
 import type { TensorView } from '../../plan/plan.ts';
 import { affineCode, type Affine } from '../affine.ts';
@@ -31,12 +32,12 @@ export interface GroupNormTask extends GroupNormShape, Affine, GroupNormInput {
 
 /** Whether `groupNorm` can finish with an epilogue and store without `y_store`: rows of whole vec4s. */
 export function isVectorized(lowering: Lowering, shape: GroupNormShape): boolean {
-  return groupNormDesign(shape, lowering.capabilities.limits).kind !== 'scalar';
+  return groupNormDesign(shape, lowering.capabilities).kind !== 'scalar';
 }
 
 /** Emits (x - mean) / sqrt(variance + epsilon) * scale + bias, one mean and variance for each sample and group. */
 export function groupNorm(lowering: Lowering, task: GroupNormTask): void {
-  const design = groupNormDesign(task, lowering.capabilities.limits);
+  const design = groupNormDesign(task, lowering.capabilities);
   switch (design.kind) {
     case 'single':
       return single(lowering, task, design);
@@ -82,10 +83,10 @@ function single(lowering: Lowering, task: GroupNormTask, design: SingleDesign): 
     constants: { WORKGROUP: design.threads, COLUMNS: columnMemory(design.columns) },
     functions: [
       x.functions,
-      momentsCode(task),
+      momentsCode(task, false),
       affine.functions,
       epilogue.functions,
-      normalizeCode(task),
+      normalizeCode(task, false),
       sums.functions,
       workgroupReduction('total', sumOf(sums.type), design.threads, design.threads),
     ].join('\n'),
@@ -127,7 +128,7 @@ function statistics(lowering: Lowering, task: GroupNormTask, design: SplitDesign
     outputs: { partials: view },
     params: { ...splitParams(task, design), ...x.params },
     constants: { WORKGROUP: design.threads },
-    functions: `${x.functions}\n${momentsCode(task)}`,
+    functions: `${x.functions}\n${momentsCode(task, isProcessor(lowering.capabilities))}`,
     workgroups: batch * design.chunks * design.tiles,
     work: { flops: 5 * batch * task.channels * task.positions },
   });
@@ -156,7 +157,12 @@ function applyStatistics(lowering: Lowering, task: GroupNormTask, { view, design
       ...epilogue.params,
     },
     constants: { WORKGROUP: design.threads },
-    functions: [x.functions, affine.functions, epilogue.functions, normalizeCode(task)].join('\n'),
+    functions: [
+      x.functions,
+      affine.functions,
+      epilogue.functions,
+      normalizeCode(task, isProcessor(lowering.capabilities)),
+    ].join('\n'),
     workgroups: batch * design.spans * design.tiles,
     work: { flops: 3 * batch * task.channels * task.positions },
   });

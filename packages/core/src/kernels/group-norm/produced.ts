@@ -28,7 +28,7 @@ export function wantsMoments(lowering: Lowering, output: TensorView, groups: num
   const [batch = 1, channels = 1, ...spatial] = output.shape;
   const design = groupNormDesign(
     { batch, channels, positions: sizeOf(spatial), groups },
-    lowering.capabilities.limits,
+    lowering.capabilities,
   );
   // The second dispatch wants whole groups in its tiles.
   if (design.kind !== 'split' || design.parts > 1 || (channels / groups) % 4 !== 0) return false;
