@@ -51,6 +51,7 @@ fn a_unpack${width}(row: ARow, piece: APiece${width}) -> ${type} {
 }`;
   const ends = problem.depth % tileDepth === 0;
   let reads: string;
+  let starts: string | undefined;
   if (tapPerTile) {
     const tilesPerTap = channels / tileDepth;
     const magic = magicReciprocal(tilesPerTap, problem.depth / tileDepth);
@@ -68,6 +69,16 @@ fn a_fetch${width}(row: ARow, step: AStep, k: u32) -> APiece${width} {
   ${masked('k')}
 }
 ${aLoad(width)}`;
+    starts = `struct AStart { at: u32, inside: bool }
+fn a_start(row: ARow, step: AStep) -> AStart {
+  ${position}
+  let inside = ${inside};
+  return AStart(select(0u, ${address}${pair ? '' : ' + step.place'}, inside), inside);
+}
+fn a_from4(step: AStep, start: AStart, k: u32) -> vec4f {
+  let piece = ${pair ? 'a_read(step.place, k, start.at)' : piece.read('A', 'start.at + k')};
+  return select(vec4f(), ${piece.value('piece')}, start.inside);
+}`;
   } else if (grouped) {
     reads = tapOf(`${depthStep}
 ${pieces}
@@ -93,5 +104,5 @@ fn a_load4(row: ARow, start: AStep, k: u32) -> vec4f {
 }`);
   }
   const raw = width === 8 ? Object.keys(inputs) : [];
-  return { inputs, raw, params, functions: `${header}\n${reads}` };
+  return { inputs, raw, params, functions: `${header}\n${reads}`, ...(starts && { starts }) };
 }

@@ -53,6 +53,10 @@ export interface IntegerPieces extends SourceCode {
   span: number;
   /** WGSL of the group'th four depths of a piece as `vec4f`, or eight as halves in `vec4<u32>`. */
   group(column: string, piece: string, group: number): string;
+  /** WGSL of the four depths from `k` on, a multiple of 4 and an expression, of a piece whose depths share a scale. */
+  groupAt(column: string, piece: string, k: string): string;
+  /** Whether all do. */
+  oneScale: boolean;
 }
 
 /**
@@ -140,6 +144,13 @@ export function integerPieces(
     inputs: { Q: b.view, S: scale },
     raw: ['Q'],
     params: { ...params, ...sBatch.params, ...integerParams(problem, b, integers) },
+    oneScale: scales.length === 1,
+    groupAt(column, piece, k) {
+      const holder = whole ? column : piece;
+      const word = `${piece}.q[${k} / ${32 / bits}u]`;
+      const operands = `${holder}.s0${paired ? `, ${holder}.z0` : ''}`;
+      return `b_group(${bits === 4 ? `(${word} >> (${k} % 8u * 2u))` : word}, ${operands})`;
+    },
     group(column, piece, group) {
       const perGroup = (width * bits) / 32;
       const at = whole ? 0 : Math.floor((group * width) / shared);

@@ -17,6 +17,12 @@ export interface SourceCode {
   functions: string;
   /** Inputs to bind raw. */
   raw?: readonly string[];
+  /**
+   * Of A, for kernels whose threads read whole tiles of a row: `struct AStart`, `fn a_start(row: ARow, step: AStep) -> AStart` for
+   * what is known of a row's tile, and `fn a_from4(step: AStep, start: AStart, k: u32) -> vec4f` for its elements
+   * `k … k + 3`. None where `a_load4` has nothing to find out twice.
+   */
+  starts?: string;
 }
 
 /**
