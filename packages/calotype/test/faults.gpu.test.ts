@@ -1,6 +1,6 @@
 import { Engine, urlStore } from '@calotype/core';
 import { hashFill } from '@calotype/dev/hash-fill';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   DiffusionEngine,
   TextToImageClient,
@@ -219,52 +219,58 @@ test('a thousand requests cancelled at random all settle, and memory returns to 
   await expect.poll(() => served.stats()).toMatchObject({ models: 0, gpuBuffers: 0, gpuBytes: 0 });
 });
 
-test('a worker that is terminated is replaced, and its requests go on', async () => {
+describe('in a worker of its own', () => {
   const workers: Worker[] = [];
-  using client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
-    precision: 'f32',
-    warmUp: { width: 64, height: 64 },
-    sharing: 'none',
-    worker: () => {
-      const worker = new Worker(new URL('../src/worker/gpu-worker.ts', import.meta.url), { type: 'module' });
-      workers.push(worker);
-      return worker;
-    },
-  });
-  const alone = await client.generate({ ...options, numInferenceSteps: 12, seed: 4 });
-  let step = 0;
-  const result = client.generate({
-    ...options,
-    numInferenceSteps: 12,
-    seed: 4,
-    onProgress: (progress) => progress.stage === 'denoise' && (step = progress.step),
-  });
-  await expect.poll(() => step).toBeGreaterThan(3);
-  workers[0]!.terminate();
-  expect(worstDifference(await result, alone)).toBeLessThanOrEqual(1);
-  expect(workers.length).toBe(2);
-  client.dispose();
-  await expect(client.generate(options)).rejects.toBeInstanceOf(WorkerCrashedError);
-});
+  let client: TextToImageClient;
 
-test('the main thread is never blocked for long by a generation', async () => {
-  using client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
-    precision: 'f32',
-    warmUp: { width: 64, height: 64 },
-    sharing: 'none',
+  beforeAll(async () => {
+    client = await TextToImageClient.fromPretrained('/fixtures/tiny-sd/', {
+      precision: 'f32',
+      warmUp: { width: 64, height: 64 },
+      sharing: 'none',
+      worker: () => {
+        const worker = new Worker(new URL('../src/worker/gpu-worker.ts', import.meta.url), {
+          type: 'module',
+        });
+        workers.push(worker);
+        return worker;
+      },
+    });
   });
-  const blocked: number[] = [];
-  const observer = new PerformanceObserver((list) => {
-    for (const { duration } of list.getEntries()) blocked.push(duration);
+
+  afterAll(() => client?.dispose());
+
+  test('the main thread is never blocked for long by a generation', async () => {
+    const blocked: number[] = [];
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) blocked.push(duration);
+    });
+    observer.observe({ type: 'longtask' });
+    // That it sees what blocks.
+    const until = performance.now() + 80;
+    while (performance.now() < until);
+    await expect.poll(() => blocked.length).toBe(1);
+    await client.generate({ ...options, output: 'blob', seed: 1, numInferenceSteps: 10, previewEvery: 1 });
+    // The entries of the last tasks come a little later.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    observer.disconnect();
+    expect(blocked.slice(1)).toEqual([]);
   });
-  observer.observe({ type: 'longtask' });
-  // That it sees what blocks.
-  const until = performance.now() + 80;
-  while (performance.now() < until);
-  await expect.poll(() => blocked.length).toBe(1);
-  await client.generate({ ...options, output: 'blob', seed: 1, numInferenceSteps: 10, previewEvery: 1 });
-  // The entries of the last tasks come a little later.
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  observer.disconnect();
-  expect(blocked.slice(1)).toEqual([]);
+
+  test('a worker that is terminated is replaced, and its requests go on', async () => {
+    const alone = await client.generate({ ...options, numInferenceSteps: 12, seed: 4 });
+    let step = 0;
+    const result = client.generate({
+      ...options,
+      numInferenceSteps: 12,
+      seed: 4,
+      onProgress: (progress) => progress.stage === 'denoise' && (step = progress.step),
+    });
+    await expect.poll(() => step).toBeGreaterThan(3);
+    workers[0]!.terminate();
+    expect(worstDifference(await result, alone)).toBeLessThanOrEqual(1);
+    expect(workers.length).toBe(2);
+    client.dispose();
+    await expect(client.generate(options)).rejects.toBeInstanceOf(WorkerCrashedError);
+  });
 });
