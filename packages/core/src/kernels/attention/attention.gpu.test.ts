@@ -164,6 +164,7 @@ const cases: Case[] = [
     keys: 39,
     values: 50,
     wide: { columnLanes: 16, tileKeys: 32 },
+    onlyF32: true,
   },
   {
     name: 'wide, two groups a lane',
