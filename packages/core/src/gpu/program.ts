@@ -265,11 +265,17 @@ class Parts {
   }
 
   compile({ onProgress }: ProgramOptions): Promise<Map<Dispatch, Pipeline>> {
+    const { pipelines } = this.#engine;
+    // Weights wait for these, and a browser on a processor compiles one after the other. Their load takes the errors.
+    for (const step of this.#plan.steps) {
+      if (step.kind === 'dispatch' && step.phase === 'load')
+        pipelines.get(step.kernel, step.params.byteLength > 0).catch(() => {});
+    }
     const dispatches = this.#dispatches;
     const total = new Set(dispatches.map(({ kernel }) => kernel.code)).size;
     const done = new Set<string>();
     const compiling = dispatches.map(async (step): Promise<[Dispatch, Pipeline]> => {
-      const pipeline = await this.#engine.pipelines.get(step.kernel, step.params.byteLength > 0);
+      const pipeline = await pipelines.get(step.kernel, step.params.byteLength > 0);
       if (!done.has(step.kernel.code)) {
         done.add(step.kernel.code);
         onProgress?.({ stage: 'compile', done: done.size, total });
