@@ -160,6 +160,11 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
     { name: '1x1 with stride', ...image, kernel: 1, pad: 0, stride: 2, choice: fma() },
     { name: '3x3', ...image },
     { name: '3x3 in tiles', ...image, choice: fma() },
+    {
+      name: '3x3 in large direct tiles',
+      ...image,
+      choice: { kind: 'direct', tile: { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 } },
+    },
     { name: '3x3 in tiles that lie in both', ...image, widths: [24, 40], choice: fma() },
     { name: '3x3 with stride', ...image, stride: 2, choice: fma() },
     { name: 'one dimension', ...image, outer: [2, 17], choice: fma() },

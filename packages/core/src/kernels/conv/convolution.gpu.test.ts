@@ -241,6 +241,11 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
   test.each(tiled)('Conv in tiles: $name', (c) =>
     check('Conv', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
   );
+  const large = { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 };
+  test.each(tiled.filter(({ name }) => /multiple of the tile|in fours|upsampling/.test(name)))(
+    'Conv in large direct tiles: $name',
+    (c) => check('Conv', c, { kind: 'direct', tile: large }),
+  );
   test.each(transposeCases.slice(0, 1))('ConvTranspose in tiles: $name', (c) =>
     check('ConvTranspose', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
   );

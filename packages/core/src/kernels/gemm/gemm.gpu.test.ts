@@ -28,6 +28,11 @@ const fma = (tile: keyof typeof fmaTiles, slices = 1): GemmChoice => ({
   slices,
 });
 
+const direct: GemmChoice = {
+  kind: 'direct',
+  tile: { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 },
+};
+
 const cases: Case[] = [
   { name: 'chosen by the rules', a: [100, 72], b: [72, 96], weight: true },
   { name: 'batch of the left joins the rows', a: [2, 3, 20, 40], b: [40, 36], weight: true },
@@ -49,6 +54,14 @@ const cases: Case[] = [
     b: [52, 136],
     weight: true,
     choice: fma(tile as keyof typeof fmaTiles),
+  })),
+  // What products of more than a few million multiplications take on processors.
+  ...[true, false].map((weight) => ({
+    name: `direct, large tiles, ${weight ? 'a weight' : 'activations'}`,
+    a: [70, 76],
+    b: [76, 67],
+    weight,
+    choice: direct,
   })),
   {
     name: 'gemv',

@@ -78,6 +78,10 @@ const small = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile
 });
 const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
   'chosen by the rules': () => undefined,
+  'direct, large tiles': () => ({
+    kind: 'direct',
+    tile: { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 },
+  }),
   fma: () => ({ kind: 'fma', tile: fmaTiles.small, slices: 1 }),
   'fma in slices': () => ({ kind: 'fma', tile: fmaTiles.small, slices: 2 }),
   gemv: (rows) => (rows <= 8 ? { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } } : undefined),
