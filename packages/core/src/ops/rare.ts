@@ -12,6 +12,7 @@ import { integerOps, microsoftIntegerOps } from './integer-products.ts';
 import { onnxAttentionOps } from './onnx-attention.ts';
 import type { OpTables } from './op.ts';
 import { optionalOps } from './optional.ts';
+import { pickingOps } from './picking.ts';
 import { poolingOps } from './pooling.ts';
 import { recurrentOps } from './recurrent.ts';
 import { rotaryOps } from './rotary-embedding.ts';
@@ -29,6 +30,7 @@ export const rareTables: OpTables = {
     integerOps,
     onnxAttentionOps,
     optionalOps,
+    pickingOps,
     poolingOps,
     recurrentOps,
     rotaryOps,
