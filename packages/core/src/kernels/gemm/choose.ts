@@ -53,7 +53,8 @@ const SMALL_FLOPS = 4e6;
 function directTile(problem: GemmProblem): DirectTile {
   const columns = multipliedColumns(problem);
   const isSmall = gemmFlops(problem) < SMALL_FLOPS;
-  const threadColumns = !isSmall && (columns % 8 === 0 || columns > 16) ? 8 : problem.gate ? 8 : 4;
+  const isWide = problem.gate !== undefined || (!isSmall && (columns % 8 === 0 || columns > 16));
+  const threadColumns = isWide ? 8 : 4;
   const lanes = Math.min(4, 2 ** Math.floor(Math.log2(columns / threadColumns)));
   const threadRows = readsByElement(problem) ? 2 : Math.min(isSmall ? 4 : 8, problem.rows);
   return { threadRows, threadColumns, lanes, rowLanes: 4 / lanes };
