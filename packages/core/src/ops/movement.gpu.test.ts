@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, test } from 'vitest';
-import { Engine } from '../gpu/engine.ts';
+import { describe, test } from 'vitest';
+import { byTurns, openEngine } from '../../test/engine.ts';
 import { compareWithFold, type FoldCase, type FoldOperand } from '../../test/against-fold.ts';
 
 const x = (...shape: number[]): FoldOperand => ({ shape });
@@ -156,15 +156,14 @@ const indexing: FoldCase[] = [
   },
 ];
 
+const engine = openEngine();
+
 describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await Engine.create({ precision });
-  });
-  afterAll(() => engine.dispose());
+  // Every case in both layouts, in one precision each.
+  const turns = { 'row-major': precision, reversed: precision === 'f32' ? 'packed-f16' : 'f32' } as const;
   describe.each(['row-major', 'reversed'] as const)('%s operands', (layout) => {
-    test.each([...movement, ...indexing])('$op: $name', (item) =>
-      compareWithFold(item, { engine, precision, layout }),
+    test.each(byTurns(turns[layout], [...movement, ...indexing]))('$op: $name', (item) =>
+      compareWithFold(item, { engine: engine(), precision, layout }),
     );
   });
 });

@@ -1,16 +1,19 @@
 import * as ort from 'onnxruntime-web/wasm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Engine } from '../../src/gpu/engine.ts';
+import { describe, expect, test } from 'vitest';
+import type { Engine } from '../../src/gpu/engine.ts';
 import { createSession } from '../../src/session.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { bytesOf } from '../../src/tensor/dtype.ts';
 import { encode, Tensor, toDoubles, type NumericType, type TypedArray } from '../../src/tensor/tensor.ts';
+import { openEngine } from '../engine.ts';
 import { model, type AttributeSpec, type NodeSpec, type TensorSpec } from '../onnx-writer.ts';
 import { random, rawBytes, relativeL2 } from '../run-graph.ts';
 
 // Threads would need cross-origin isolation.
 ort.env.wasm.numThreads = 1;
+
+const engine = openEngine();
 
 /** An operand of a case: random floats in [-1, 1), or given numbers. */
 export interface CaseOperand {
@@ -154,14 +157,9 @@ async function compare(engine: Engine, item: OperatorCase): Promise<void> {
   }
 }
 
-/** Declares a test for every case, on one engine. */
+/** Declares a test for every case, on the file's engine. */
 export function compareAll(name: string, cases: readonly OperatorCase[]): void {
   describe(name, () => {
-    let engine: Engine;
-    beforeAll(async () => {
-      engine = await Engine.create({ precision: 'f32' });
-    });
-    afterAll(() => engine.dispose());
-    for (const item of cases) test(`${item.op}: ${item.name}`, () => compare(engine, item));
+    for (const item of cases) test(`${item.op}: ${item.name}`, () => compare(engine(), item));
   });
 }

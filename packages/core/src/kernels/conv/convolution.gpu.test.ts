@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { openEngines } from '../../../test/engines.ts';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { convReference, convTransposeReference } from '../../../test/reference/conv.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { fmaTiles } from '../gemm/choose-fma.ts';
+import { smallFmaTile, smallMatrixTile } from '../../../test/small-tiles.ts';
 import type { GemmChoice } from '../gemm/choose.ts';
 import { call, input } from '../../graph/expr.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 
-const engines = openEngines();
+const engine = openEngine();
 
 /** Sums of K products in f32; operands rounded to f16 in the other case. */
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
@@ -205,7 +205,7 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
       },
     });
     const { outputs } = await runGraph(graph, y, {
-      engine: engines.get(precision)!,
+      engine: engine(),
       precision,
       // The identity before it is no 3x3.
       tuning: {
@@ -229,52 +229,35 @@ describe.each(['f32', 'packed-f16'] as const)('%s', (precision) => {
     );
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
   };
-  test.each(convCases)('Conv: $name', (c) => check('Conv', c));
-  test.each(transposeCases)('ConvTranspose: $name', (c) => check('ConvTranspose', c));
+  test.each(byTurns(precision, convCases))('Conv: $name', (c) => check('Conv', c));
+  test.each(byTurns(precision, transposeCases))('ConvTranspose: $name', (c) => check('ConvTranspose', c));
 
   // Software adapters choose another back end than GPUs: these are what those run.
+  const fma: GemmChoice = { kind: 'fma', tile: smallFmaTile, slices: 1 };
   const tiled = convCases.filter(({ name }) =>
     /multiple of the tile|in fours|from 9 channels|of eight channels|upsampling|channels-last input$/.test(
       name,
     ),
   );
-  test.each(tiled)('Conv in tiles: $name', (c) =>
-    check('Conv', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
-  );
+  test.each(byTurns(precision, tiled))('Conv in tiles: $name', (c) => check('Conv', c, fma));
   const large = { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 };
-  test.each(tiled.filter(({ name }) => /multiple of the tile|in fours|upsampling/.test(name)))(
-    'Conv in large direct tiles: $name',
-    (c) => check('Conv', c, { kind: 'direct', tile: large }),
+  const inLarge = convCases.filter(({ name }) => /multiple of the tile|four convolutions/.test(name));
+  test.each(byTurns(precision, inLarge))('Conv in large direct tiles: $name', (c) =>
+    check('Conv', c, { kind: 'direct', tile: large }),
   );
-  test.each(transposeCases.slice(0, 1))('ConvTranspose in tiles: $name', (c) =>
-    check('ConvTranspose', c, { kind: 'fma', tile: fmaTiles.small, slices: 1 }),
-  );
-  test.each([
+  const patches: (Case & { slices?: number })[] = [
     { name: 'odd sizes', x: [2, 20, 9, 7], w: [24, 20, 3, 3], pads: [1, 1, 1, 1] },
     { name: 'pads that differ', x: [1, 32, 8, 6], w: [12, 32, 3, 3], pads: [2, 0, 1, 2] },
-  ])('Conv by Winograd: $name', (c) =>
-    check('Conv', { ...c, channelsLast: true }, { kind: 'winograd', tile: fmaTiles.small, slices: 1 }),
+    { name: 'depth split', x: [1, 80, 6, 6], w: [8, 80, 3, 3], pads: [1, 1, 1, 1], slices: 3 },
+  ];
+  test.each(byTurns(precision, patches))('Conv by Winograd: $name', ({ slices = 1, ...c }) =>
+    check('Conv', { ...c, channelsLast: true }, { kind: 'winograd', tile: smallFmaTile, slices }),
   );
-  test('Conv by Winograd: depth split', () =>
-    check(
-      'Conv',
-      { name: '', x: [1, 80, 6, 6], w: [8, 80, 3, 3], pads: [1, 1, 1, 1], channelsLast: true },
-      { kind: 'winograd', tile: fmaTiles.small, slices: 3 },
-    ));
-  const matrix: GemmChoice = {
-    kind: 'matrix',
-    tile: {
-      tileRows: 64,
-      tileColumns: 32,
-      tileDepth: 32,
-      subgroupRows: 32,
-      subgroupColumns: 16,
-      layout: 'kn',
-    },
-    slices: 1,
-    emulated: true,
-  };
-  test.runIf(precision === 'packed-f16').each(tiled)('Conv on emulated matrices: $name', (c) =>
-    check('Conv', c, matrix),
-  );
+  if (precision === 'f32') {
+    test('ConvTranspose in tiles', () => check('ConvTranspose', transposeCases[0]!, fma));
+  } else {
+    test.each(tiled)('Conv on emulated matrices: $name', (c) =>
+      check('Conv', c, { kind: 'matrix', tile: smallMatrixTile('kn'), slices: 1, emulated: true }),
+    );
+  }
 });

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import { openEngine } from '../../../test/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { broadcastShapes, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+
+const engine = openEngine();
 
 const cases = [
   { name: 'same shape', a: [2, 3, 8], b: [2, 3, 8] },
@@ -34,7 +37,7 @@ test.each(cases)('elementwise: $name', async ({ a, b }) => {
     (_, i) => at(x, shape, i) + at(y, shape, i) ** 2,
   );
   for (const precision of ['f32', 'packed-f16'] as const) {
-    const { outputs } = await runGraph(graph, [sum!], { precision });
+    const { outputs } = await runGraph(graph, [sum!], { engine: engine(), precision });
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(1e-6);
   }
 });
@@ -56,7 +59,7 @@ test('quotients are rounded once', async () => {
     {},
     { domain: OWN_DOMAIN, expr: call('quotient', [input(0), input(1)]) },
   );
-  const { outputs } = await runGraph(graph, [quotient!], { precision: 'f32' });
+  const { outputs } = await runGraph(graph, [quotient!], { engine: engine() });
   expect(Float32Array.from(outputs[0]!.data)).toEqual(numerators!.map((x, i) => x / denominators![i]!));
 });
 

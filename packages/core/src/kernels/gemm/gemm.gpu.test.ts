@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { openEngines } from '../../../test/engines.ts';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { matmulReference } from '../../../test/reference/matmul.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+import { smallFmaTile, smallMatrixTile } from '../../../test/small-tiles.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
@@ -9,7 +10,7 @@ import { fmaTiles } from './choose-fma.ts';
 import type { GemmChoice } from './choose.ts';
 import type { MatrixTile } from './matrix-layout.ts';
 
-const engines = openEngines();
+const engine = openEngine();
 
 /** Sums of K products in f32; operands rounded to f16 in the other case. */
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
@@ -22,11 +23,7 @@ interface Case {
   choice?: GemmChoice;
 }
 
-const fma = (tile: keyof typeof fmaTiles, slices = 1): GemmChoice => ({
-  kind: 'fma',
-  tile: fmaTiles[tile],
-  slices,
-});
+const fma = (tile = smallFmaTile, slices = 1): GemmChoice => ({ kind: 'fma', tile, slices });
 
 const direct: GemmChoice = {
   kind: 'direct',
@@ -48,12 +45,12 @@ const cases: Case[] = [
   { name: 'one row', a: [1, 320], b: [320, 1280], weight: true },
   { name: 'seven odd rows', a: [7, 77], b: [77, 70], weight: true },
   { name: 'few rows, batched activations', a: [3, 2, 30], b: [3, 30, 8] },
-  ...Object.keys(fmaTiles).map((tile) => ({
-    name: `fma ${tile}`,
+  ...Object.entries(fmaTiles).map(([name, tile]) => ({
+    name: `fma ${name}`,
     a: [140, 52],
     b: [52, 136],
     weight: true,
-    choice: fma(tile as keyof typeof fmaTiles),
+    choice: fma(tile),
   })),
   // What products of more than a few million multiplications take on processors.
   ...[true, false].map((weight) => ({
@@ -70,25 +67,31 @@ const cases: Case[] = [
     weight: true,
     choice: { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } },
   },
-  { name: 'fma small, columns of b contiguous', a: [40, 52], b: [52, 40], choice: fma('small') },
-  { name: 'fma split over depth', a: [70, 200], b: [200, 68], weight: true, choice: fma('small', 3) },
+  { name: 'fma, columns of b contiguous', a: [40, 52], b: [52, 40], choice: fma() },
+  {
+    name: 'fma split over depth',
+    a: [70, 200],
+    b: [200, 68],
+    weight: true,
+    choice: fma(smallFmaTile, 3),
+  },
   {
     name: 'fma split over depth, odd columns',
     a: [70, 200],
     b: [200, 67],
     weight: true,
-    choice: fma('small', 5),
+    choice: fma(smallFmaTile, 5),
   },
   {
     name: 'fma split over more slices than tiles of depth',
     a: [70, 40],
     b: [40, 68],
-    choice: fma('small', 4),
+    choice: fma(smallFmaTile, 4),
   },
 ];
 
 describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
-  test.each(cases)('$name', async ({ a, b, weight, choice }) => {
+  test.each(byTurns(precision, cases))('$name', async ({ a, b, weight, choice }) => {
     const left = { shape: a, data: random(sizeOf(a), 1) };
     const right = { shape: b, data: random(sizeOf(b), 2) };
     const graph = new TestGraph();
@@ -97,7 +100,7 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
       weight ? graph.weight('b', right) : graph.input('b', right),
     ]);
     const { outputs } = await runGraph(graph, y, {
-      engine: engines.get(precision)!,
+      engine: engine(),
       precision,
       tuning: { gemm: (_, rule) => choice ?? rule },
     });
@@ -106,27 +109,13 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
     expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerances[precision]);
   });
 
-  test('transposed and sliced operands are read where they lie', async () => {
-    const [a, b] = [
-      { shape: [2, 10, 3, 16], data: random(960, 3) },
-      { shape: [2, 12, 3, 16], data: random(1152, 4) },
-    ];
-    const graph = new TestGraph();
-    const [q] = graph.node('Transpose', [graph.input('a', a)], { perm: [0, 2, 1, 3] });
-    const [k] = graph.node('Transpose', [graph.input('b', b)], { perm: [0, 2, 3, 1] });
-    const y = graph.node('MatMul', [q, k]);
-    const { outputs, plan } = await runGraph(graph, y, { engine: engines.get(precision)!, precision });
-    const expected = matmulReference(permuted(a, [0, 2, 1, 3]), permuted(b, [0, 2, 3, 1]));
-    expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerances[precision]);
-    expect(plan.steps).toHaveLength(1);
-  });
-
-  test.each([
+  const finished = [
     ['one dispatch', [3, 20, 64], [64, 24]],
     ['split over depth', [20, 2048], [2048, 24]],
     ['odd columns', [20, 64], [64, 23]],
     ['few rows', [2, 64], [64, 24]],
-  ] as const)('epilogue, %s', async (_, a, b) => {
+  ] as const;
+  test.each(byTurns(precision, finished))('epilogue, %s', async (_, a, b) => {
     const columns = b[1];
     const shape = [...a.slice(0, -1), columns];
     const [left, right] = [
@@ -145,7 +134,7 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
         epilogue: { expr, inputs: [graph.weight('bias', bias), graph.input('residual', residual)] },
       },
     );
-    const { outputs } = await runGraph(graph, y, { engine: engines.get(precision)!, precision });
+    const { outputs } = await runGraph(graph, y, { engine: engine(), precision });
     const product = matmulReference(left, right).data;
     const expected = product.map((v, i) => {
       const x = v + bias.data[i % columns]!;
@@ -154,13 +143,14 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
   });
 
-  test.each([
+  const gated = [
     ['GEGLU', [2, 20, 40], 24, 'gelu', 1],
     ['split over depth', [40, 70], 28, 'gelu', 1],
     ['SwiGLU with the gate on the left', [50, 40], 28, 'silu', 0],
     ['few rows', [2, 40], 24, 'gelu', 1],
     ['odd columns', [30, 40], 23, 'silu', 1],
-  ] as const)('gated: %s', async (name, a, columns, activation, gate) => {
+  ] as const;
+  test.each(byTurns(precision, gated))('gated: %s', async (name, a, columns, activation, gate) => {
     const left = { shape: a, data: random(sizeOf(a), 9) };
     const right = { shape: [a.at(-1)!, 2 * columns], data: random(a.at(-1)! * 2 * columns, 10) };
     const bias = { shape: [2 * columns], data: random(2 * columns, 11) };
@@ -172,9 +162,9 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
       { domain: OWN_DOMAIN },
     );
     const { outputs } = await runGraph(graph, y, {
-      engine: engines.get(precision)!,
+      engine: engine(),
       precision,
-      tuning: { gemm: (_, rule) => (name === 'split over depth' ? fma('small', 3) : rule) },
+      tuning: { gemm: (_, rule) => (name === 'split over depth' ? fma(fmaTiles.small, 3) : rule) },
     });
     const product = matmulReference(left, right).data;
     const expected: number[] = [];
@@ -187,6 +177,21 @@ describe.each(['f32', 'packed-f16'] as const)('gemm %s', (precision) => {
     }
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerances[precision]);
   });
+});
+
+test('transposed and sliced operands are read where they lie', async () => {
+  const [a, b] = [
+    { shape: [2, 10, 3, 16], data: random(960, 3) },
+    { shape: [2, 12, 3, 16], data: random(1152, 4) },
+  ];
+  const graph = new TestGraph();
+  const [q] = graph.node('Transpose', [graph.input('a', a)], { perm: [0, 2, 1, 3] });
+  const [k] = graph.node('Transpose', [graph.input('b', b)], { perm: [0, 2, 3, 1] });
+  const y = graph.node('MatMul', [q, k]);
+  const { outputs, plan } = await runGraph(graph, y, { engine: engine(), precision: 'f32' });
+  const expected = matmulReference(permuted(a, [0, 2, 1, 3]), permuted(b, [0, 2, 3, 1]));
+  expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerances.f32);
+  expect(plan.steps).toHaveLength(1);
 });
 
 test.each([
@@ -208,7 +213,7 @@ test.each([
     [graph.input('a', stored.a), graph.weight('b', stored.b), graph.input('c', stored.c)],
     { transA, transB, alpha: 0.5, beta: 2 },
   );
-  const { outputs } = await runGraph(graph, y, { engine: engines.get('f32')!, precision: 'f32' });
+  const { outputs } = await runGraph(graph, y, { engine: engine(), precision: 'f32' });
   const rows = c.length === 2;
   const expected = matmulReference(a, b).data.map((v, i) => {
     const [m, n] = [Math.floor(i / 24), i % 24];
@@ -224,19 +229,10 @@ const activations = {
 };
 
 /**
- * The matrix back end on emulated matrices: the same indices, barriers and memory as on tensor cores. Small tiles keep
- * the emulation quick; `kn` and `nk` lay workgroup memory out differently.
+ * The matrix back end on emulated matrices: the same indices, barriers and memory as on tensor cores. `kn` and `nk` lay
+ * workgroup memory out differently.
  */
 describe('gemm on emulated subgroup matrices', () => {
-  const tile = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile => ({
-    tileRows: 64,
-    tileColumns: 32,
-    tileDepth: 32,
-    subgroupRows: 32,
-    subgroupColumns: 16,
-    layout,
-    ...sizes,
-  });
   const run = async (
     { a, b, weight }: Omit<Case, 'name' | 'choice'>,
     shape: MatrixTile,
@@ -254,7 +250,7 @@ describe('gemm on emulated subgroup matrices', () => {
     const [first] = graph.node('Add', [graph.input('a', left), graph.constant([0], [])]);
     const y = graph.node('MatMul', [first, second]);
     const { outputs } = await runGraph(graph, y, {
-      engine: engines.get('packed-f16')!,
+      engine: engine(),
       precision: 'packed-f16',
       tuning: { gemm: () => ({ kind: 'matrix', tile: shape, slices, emulated: true }) },
     });
@@ -268,23 +264,22 @@ describe('gemm on emulated subgroup matrices', () => {
     ['kn, odd sizes', [33, 77], [77, 39], true],
     ['nk, odd sizes', [33, 77], [77, 39], true],
     ['kn, batched activations', [2, 33, 40], [2, 40, 24], false],
-  ] as const)('%s', (name, a, b, weight) => run({ a, b, weight }, tile(name.startsWith('kn') ? 'kn' : 'nk')));
+  ] as const)('%s', (name, a, b, weight) =>
+    run({ a, b, weight }, smallMatrixTile(name.startsWith('kn') ? 'kn' : 'nk')),
+  );
   test('deep tiles, wide subgroups', () =>
     run(
       { a: [40, 128], b: [128, 80], weight: true },
-      tile('nk', { tileRows: 32, subgroupRows: 16, tileColumns: 80, subgroupColumns: 80, tileDepth: 64 }),
+      smallMatrixTile('nk', { tileRows: 32, tileColumns: 48, subgroupColumns: 48, tileDepth: 64 }),
     ));
   test('guarded copies', () =>
-    run(
-      { a: [40, 64], b: [64, 48], weight: true },
-      tile('nk', { tileRows: 16, subgroupRows: 16, tileColumns: 48 }),
-    ));
+    run({ a: [40, 64], b: [64, 48], weight: true }, smallMatrixTile('nk', { tileColumns: 48 })));
   test('several matrices a subgroup', () =>
     run(
       { a: [64, 64], b: [64, 64], weight: true },
-      tile('kn', { tileRows: 64, tileColumns: 64, subgroupRows: 32, subgroupColumns: 32 }),
+      smallMatrixTile('kn', { tileRows: 64, subgroupColumns: 32 }),
     ));
-  test('split over depth', () => run({ a: [33, 200], b: [200, 40], weight: true }, tile('kn'), 3));
+  test('split over depth', () => run({ a: [33, 200], b: [200, 40], weight: true }, smallMatrixTile('kn'), 3));
 });
 
 /** Normal distribution function, integrated from the density. */

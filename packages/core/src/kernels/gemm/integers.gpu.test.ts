@@ -1,20 +1,20 @@
 import { describe, expect, test } from 'vitest';
-import { openEngines } from '../../../test/engines.ts';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { convReference } from '../../../test/reference/conv.ts';
 import { dequantizeReference, scaleShape, type Granularity } from '../../../test/reference/dequantize.ts';
 import { matmulReference } from '../../../test/reference/matmul.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
+import { smallFmaTile, smallMatrixTile } from '../../../test/small-tiles.ts';
 import type { Value } from '../../graph/graph.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { sizeOf, type Shape } from '../../tensor/shape.ts';
 import { fmaTiles } from './choose-fma.ts';
 import type { GemmChoice } from './choose.ts';
-import type { MatrixTile } from './matrix-layout.ts';
 
 // Weights that stay in integers: every format through every back end, against products in f64.
 
-const engines = openEngines();
+const engine = openEngine();
 
 const tolerances = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
 
@@ -67,31 +67,24 @@ function expectIntegers(plan: Plan, bits: number, elements: number): void {
 
 const padded = (size: number, step: number): number => Math.ceil(size / step) * step;
 
-const small = (layout: 'kn' | 'nk', sizes: Partial<MatrixTile> = {}): MatrixTile => ({
-  tileRows: 32,
-  tileColumns: 32,
-  tileDepth: 32,
-  subgroupRows: 32,
-  subgroupColumns: 16,
-  layout,
-  ...sizes,
-});
-const backEnds: Record<string, (rows: number) => GemmChoice | undefined> = {
-  'chosen by the rules': () => undefined,
-  'direct, large tiles': () => ({
+const deepMatrix: GemmChoice = {
+  kind: 'matrix',
+  tile: smallMatrixTile('nk', { tileDepth: 64 }),
+  slices: 1,
+  emulated: true,
+};
+
+const byTheRules = 'chosen by the rules';
+const backEnds: Record<string, GemmChoice | undefined> = {
+  [byTheRules]: undefined,
+  'direct, wide tiles': {
     kind: 'direct',
-    tile: { threadRows: 8, threadColumns: 8, lanes: 4, rowLanes: 1 },
-  }),
-  fma: () => ({ kind: 'fma', tile: fmaTiles.small, slices: 1 }),
-  'fma in slices': () => ({ kind: 'fma', tile: fmaTiles.small, slices: 2 }),
-  gemv: (rows) => (rows <= 8 ? { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } } : undefined),
-  'matrix kn': () => ({ kind: 'matrix', tile: small('kn'), slices: 1, emulated: true }),
-  'matrix nk, deep': () => ({
-    kind: 'matrix',
-    tile: small('nk', { tileDepth: 64 }),
-    slices: 1,
-    emulated: true,
-  }),
+    tile: { threadRows: 2, threadColumns: 8, lanes: 4, rowLanes: 1 },
+  },
+  fma: { kind: 'fma', tile: smallFmaTile, slices: 1 },
+  gemv: { kind: 'gemv', shape: { lanes: 8, depthLanes: 32 } },
+  'matrix kn': { kind: 'matrix', tile: smallMatrixTile('kn'), slices: 1, emulated: true },
+  'matrix nk, deep': deepMatrix,
 };
 
 const formats: Record<string, Quantization> = {
@@ -107,19 +100,22 @@ const formats: Record<string, Quantization> = {
 describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (precision) => {
   const run = async (graph: TestGraph, y: Value[], choice?: GemmChoice): ReturnType<typeof runGraph> =>
     runGraph(graph, y, {
-      engine: engines.get(precision)!,
+      engine: engine(),
       precision,
       tuning: { gemm: (_, rule) => choice ?? rule },
     });
   const tolerance = tolerances[precision];
 
-  /** Every second case: the other half of them runs in the other precision. */
+  /** Every second case: the other half of them runs in the other precision, which changes nothing about weights. */
   const isMine = (i: number): boolean => (i % 2 === 0) === (precision === 'f32');
   const cases = Object.entries(formats).flatMap(([format, quantization], i) =>
     Object.entries(backEnds)
       // Each format by the rules, and each back end with two formats; matrices want halves.
-      .filter(([name], k) => (name === 'chosen by the rules' ? isMine(i) : (i + k) % 3 === 0))
-      .filter(([name]) => precision !== 'f32' || !name.startsWith('matrix'))
+      .filter(
+        ([name], k) =>
+          (name === byTheRules || (i + k) % 3 === 0) &&
+          (name.startsWith('matrix') ? precision !== 'f32' : isMine(i + k)),
+      )
       .map(([name, choice]) => [format, name, quantization, choice] as const),
   );
   test.each(cases)('%s: %s', async (_, name, quantization, choice) => {
@@ -128,17 +124,18 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     const graph = new TestGraph();
     const w = quantizedWeight(graph, [160, 44], quantization);
     const [first] = graph.node('Add', [graph.input('a', a), graph.constant([0], [])]);
-    const { outputs, plan } = await run(graph, graph.node('MatMul', [first, w.value]), choice(rows));
+    const { outputs, plan } = await run(graph, graph.node('MatMul', [first, w.value]), choice);
     const expected = matmulReference(a, { shape: [160, 44], data: w.data });
     expect(relativeL2(outputs[0]!.data, expected.data)).toBeLessThan(tolerance);
     expectIntegers(plan, quantization.dtype.endsWith('4') ? 4 : 8, padded(44, 8) * 160);
   });
 
-  test.each([
+  const awkward = [
     ['depth ends inside a block', [20, 72], [72, 24], { dtype: 'int4', axis: 0, block: 32 }],
     ['depth ends inside a chunk, odd columns', [9, 40], [40, 23], { dtype: 'int8', axis: 1 }],
     ['one row', [1, 96], [96, 64], { dtype: 'uint4', axis: 0, block: 32, zero: true }],
-  ] as const)('%s', async (_, a, b, quantization) => {
+  ] as const;
+  test.each(byTurns(precision, awkward))('%s', async (_, a, b, quantization) => {
     const left = { shape: a, data: random(sizeOf(a), 1) };
     const graph = new TestGraph();
     const w = quantizedWeight(graph, b, quantization);
@@ -150,45 +147,44 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
   });
 
   // What threads fetch at once, in every relation to what shares a scale, to tiles and to the end of the depth.
-  const pieces = [
-    [200, { dtype: 'int4', axis: 0, block: 8 }],
-    [192, { dtype: 'uint4', axis: 0, block: 8, zero: true }],
-    [200, { dtype: 'uint4', axis: 0, block: 16, zero: true }],
-    [192, { dtype: 'int4', axis: 0, block: 16 }],
-    [144, { dtype: 'int4', axis: 0, block: 24 }],
-    [200, { dtype: 'int4', axis: 0, block: 32 }],
-    [200, { dtype: 'int4', axis: 0, block: 64, zero: true }],
-    [384, { dtype: 'int4', axis: 0, block: 128 }],
-    [384, { dtype: 'int4', axis: 0, block: 96 }],
-    [200, { dtype: 'uint4', axis: 1, zero: true }],
-    [200, { dtype: 'uint8', axis: 0, block: 8, zero: true }],
-    [192, { dtype: 'int8', axis: 0, block: 16 }],
-    [144, { dtype: 'int8', axis: 0, block: 24, zero: true }],
-    [200, { dtype: 'int8', axis: 0, block: 64 }],
-    [384, { dtype: 'int8', axis: 0, block: 128 }],
-    [200, { dtype: 'int8', axis: 1 }],
-  ] as const;
-  const shapes: [string, GemmChoice][] =
+  const kernels: Record<string, GemmChoice> =
     precision === 'f32'
-      ? [
-          ['fma', { kind: 'fma', tile: fmaTiles.small, slices: 2 }],
-          ['gemv', { kind: 'gemv', shape: { lanes: 8, depthLanes: 4 } }],
-        ]
-      : [32, 64].map((tileDepth) => {
-          // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
-          const tile = small('nk', { tileDepth, tileColumns: 48 });
-          return [`matrix of depth ${tileDepth}`, { kind: 'matrix', tile, slices: 2, emulated: true }];
-        });
-  const ends = pieces.map(([depth, quantization], i) => {
-    const [name, choice] = shapes[i % shapes.length]!;
+      ? {
+          fma: { kind: 'fma', tile: smallFmaTile, slices: 2 },
+          gemv: { kind: 'gemv', shape: { lanes: 8, depthLanes: 4 } },
+        }
+      : Object.fromEntries(
+          [32, 64].map((tileDepth) => {
+            // Of three subgroups: with 4 bits a tile of depth 32 is pieces for half the threads.
+            const tile = smallMatrixTile('nk', { tileDepth, tileColumns: 48 });
+            return [`matrix of depth ${tileDepth}`, { kind: 'matrix', tile, slices: 2, emulated: true }];
+          }),
+        );
+  const pieces = [
+    ['fma', 200, { dtype: 'int4', axis: 0, block: 8 }],
+    ['fma', 192, { dtype: 'int4', axis: 0, block: 16 }],
+    ['fma', 200, { dtype: 'int4', axis: 0, block: 32 }],
+    ['fma', 200, { dtype: 'uint4', axis: 1, zero: true }],
+    ['gemv', 192, { dtype: 'uint4', axis: 0, block: 8, zero: true }],
+    ['gemv', 144, { dtype: 'int4', axis: 0, block: 24 }],
+    ['gemv', 192, { dtype: 'int8', axis: 0, block: 16 }],
+    ['gemv', 200, { dtype: 'int8', axis: 0, block: 64 }],
+    ['matrix of depth 32', 200, { dtype: 'uint4', axis: 0, block: 16, zero: true }],
+    ['matrix of depth 32', 200, { dtype: 'int4', axis: 0, block: 64, zero: true }],
+    ['matrix of depth 32', 200, { dtype: 'uint8', axis: 0, block: 8, zero: true }],
+    ['matrix of depth 32', 384, { dtype: 'int8', axis: 0, block: 128 }],
+    ['matrix of depth 64', 384, { dtype: 'int4', axis: 0, block: 96 }],
+    ['matrix of depth 64', 384, { dtype: 'int4', axis: 0, block: 128 }],
+    ['matrix of depth 64', 144, { dtype: 'int8', axis: 0, block: 24, zero: true }],
+    ['matrix of depth 64', 200, { dtype: 'int8', axis: 1 }],
+  ] as const;
+  const ends = pieces.flatMap(([name, depth, quantization]) => {
+    const choice = kernels[name];
+    if (!choice) return [];
     const { dtype, zero, block } = { zero: false, block: 0, ...quantization };
     const runs = block ? `blocks of ${block}` : 'by channel';
-    return [
-      `${dtype} ${runs}${zero ? ', zero points' : ''}, depth ${depth}: ${name}`,
-      depth,
-      quantization,
-      choice,
-    ] as const;
+    const title = `${dtype} ${runs}${zero ? ', zero points' : ''}, depth ${depth}: ${name}`;
+    return [[title, depth, quantization, choice] as const];
   });
   test.each(ends)('%s', async (_, depth, quantization, choice) => {
     const rows = choice.kind === 'gemv' ? 3 : 34;
@@ -220,16 +216,15 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     expectIntegers(plan, 4, 24 * 64);
   });
 
-  const tiled: GemmChoice =
+  // Products with a gate want threads of eight columns.
+  const gated: [string, GemmChoice | undefined][] =
     precision === 'f32'
-      ? { kind: 'fma', tile: fmaTiles.small, slices: 1 }
-      : { kind: 'matrix', tile: small('nk', { tileDepth: 64 }), slices: 1, emulated: true };
-  const choices: [string, GemmChoice | undefined][] = [
-    ['chosen by the rules', undefined],
-    [tiled.kind, tiled],
-  ];
-
-  test.each(choices)('gated: %s', async (_, choice) => {
+      ? [
+          [byTheRules, undefined],
+          ['fma', { kind: 'fma', tile: fmaTiles.small, slices: 1 }],
+        ]
+      : [['matrix', deepMatrix]];
+  test.each(gated)('gated: %s', async (_, choice) => {
     const a = { shape: [20, 64], data: random(1280, 1) };
     const graph = new TestGraph();
     const w = quantizedWeight(graph, [64, 40], { dtype: 'int8', axis: 1 });
@@ -265,11 +260,11 @@ describe.each(['f32', 'packed-f16'] as const)('products with integers, %s', (pre
     ],
     ['every second pixel', [24, 64, 3, 3], 1, 2, { dtype: 'int8', axis: 1, block: 64 }],
   ] as const;
-  const both = convolutions.flatMap(([name, ...rest], i) =>
-    choices
-      .filter(([, choice]) => choice !== undefined || isMine(i))
-      .map(([kernel, choice]) => [`${name}, ${kernel}`, ...rest, choice] as const),
-  );
+  const tiled: GemmChoice = precision === 'f32' ? { kind: 'fma', tile: smallFmaTile, slices: 1 } : deepMatrix;
+  const both = convolutions.map(([name, ...rest], i) => {
+    const choice = isMine(i) ? undefined : tiled;
+    return [`${name}, ${choice?.kind ?? byTheRules}`, ...rest, choice] as const;
+  });
   test.each(both)('convolution: %s', async (_, shape, groups, stride, quantization, choice) => {
     const x = { shape: [1, shape[1] * groups, 6, 5], data: random(shape[1] * groups * 30, 1) };
     const graph = new TestGraph();

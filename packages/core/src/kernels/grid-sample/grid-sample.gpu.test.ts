@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { openEngine } from '../../../test/engine.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 
+const engine = openEngine();
 const [batch, channels, height, width] = [2, 4, 5, 6];
 
 /** Bilinear with zeros outside, pixel centres at (2k + 1) / size - 1. */
@@ -48,7 +50,7 @@ test.each(['f32', 'packed-f16'] as const)(
       ...graph.node('GridSample', [rows, places], { mode: 'linear' }),
       ...graph.node('GridSample', [picture, places], { mode: 'linear' }, { epilogue: twice }),
     ];
-    const { outputs: results } = await runGraph(graph, outputs, { precision });
+    const { outputs: results } = await runGraph(graph, outputs, { engine: engine(), precision });
     const expected = reference(data, grid, 21);
     // Weights are differences of f32 coordinates; f16 keeps 11 bits of the picture and the result.
     const tolerance = precision === 'f32' ? 1e-5 : 1e-3;

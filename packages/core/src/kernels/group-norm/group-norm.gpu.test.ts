@@ -1,17 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { groupNorm } from '../../../test/reference/normalization.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
 const own = { domain: OWN_DOMAIN };
-let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
+const engine = openEngine();
 
 // f32 keeps 24 bits and the sums are balanced; f16 keeps 11, twice (input and result).
 const tolerance = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
@@ -56,27 +52,30 @@ function stored(graph: TestGraph, shape: readonly number[], data: Float64Array):
 }
 
 describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) => {
-  test.each([...cases, ...onProcessors])('$name', async ({ shape, groups, kernels, adapter }) => {
-    const channels = shape[1]!;
-    const data = random(sizeOf(shape), 1).map((v, i) => Math.fround(v * 3 + (i % 7)));
-    const [scale, bias] = [random(channels, 2), random(channels, 3)];
-    const graph = new TestGraph();
-    const [y] = graph.node(
-      'GroupNorm',
-      [
-        stored(graph, shape, data),
-        graph.weight('scale', { shape: [channels], data: scale }),
-        graph.weight('bias', { shape: [channels], data: bias }),
-      ],
-      { groups, epsilon: 1e-5 },
-      own,
-    );
-    const { outputs, plan } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
-    const names = plan.steps.map((step) => (step.kind === 'dispatch' ? step.kernel.name : 'island'));
-    expect(names.filter((name) => name.startsWith('group_norm'))).toEqual(kernels);
-    const expected = groupNorm(data, shape, groups, 1e-5, scale, bias);
-    expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance[precision]);
-  });
+  test.each(byTurns(precision, [...cases, ...onProcessors]))(
+    '$name',
+    async ({ shape, groups, kernels, adapter }) => {
+      const channels = shape[1]!;
+      const data = random(sizeOf(shape), 1).map((v, i) => Math.fround(v * 3 + (i % 7)));
+      const [scale, bias] = [random(channels, 2), random(channels, 3)];
+      const graph = new TestGraph();
+      const [y] = graph.node(
+        'GroupNorm',
+        [
+          stored(graph, shape, data),
+          graph.weight('scale', { shape: [channels], data: scale }),
+          graph.weight('bias', { shape: [channels], data: bias }),
+        ],
+        { groups, epsilon: 1e-5 },
+        own,
+      );
+      const { outputs, plan } = await runGraph(graph, [y!], { engine: engine(), precision, limits, adapter });
+      const names = plan.steps.map((step) => (step.kind === 'dispatch' ? step.kernel.name : 'island'));
+      expect(names.filter((name) => name.startsWith('group_norm'))).toEqual(kernels);
+      const expected = groupNorm(data, shape, groups, 1e-5, scale, bias);
+      expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance[precision]);
+    },
+  );
 
   test.each([
     { name: 'single', shape: [1, 8, 6, 6], groups: 2, adapter: onGpu },
@@ -101,7 +100,7 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
         },
       },
     );
-    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
+    const { outputs } = await runGraph(graph, [y!], { engine: engine(), precision, limits, adapter });
     const expected = groupNorm(data, shape, groups, 1e-5, ones, new Float64Array(channels)).map(
       (v, i) => v / (1 + Math.exp(-v)) + residual[i]!,
     );
@@ -117,7 +116,7 @@ describe.each(['f32', 'packed-f16'] as const)('group_norm in %s', (precision) =>
     const data = Float64Array.from({ length: sizeOf(shape) }, (_, i) => 60000 + 32 * (i % 3));
     const graph = new TestGraph();
     const [y] = graph.node('GroupNorm', [stored(graph, shape, data)], { groups: 2 }, own);
-    const { outputs } = await runGraph(graph, [y!], { engine, precision, limits, adapter });
+    const { outputs } = await runGraph(graph, [y!], { engine: engine(), precision, limits, adapter });
     const expected = groupNorm(data, shape, 2, 1e-5, new Float64Array(8).fill(1), new Float64Array(8));
     // The mean itself is rounded to 2^-8 of 60000's f32, 1e-4 of the deviation.
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(2e-3);

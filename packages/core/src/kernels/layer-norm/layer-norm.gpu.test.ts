@@ -1,16 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { normalizeRows } from '../../../test/reference/normalization.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
-let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
+const engine = openEngine();
 
 // f32 keeps 24 bits and the sums are balanced; f16 keeps 11.
 const tolerance = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
@@ -30,7 +26,7 @@ const cases = [
 ];
 
 describe.each(['f32', 'packed-f16'] as const)('layer_norm in %s', (precision) => {
-  test.each(cases)('$name', async ({ shape, axis }) => {
+  test.each(byTurns(precision, cases))('$name', async ({ shape, axis }) => {
     const row = shape.slice(axis);
     const length = sizeOf(row);
     const data = random(sizeOf(shape), 1).map((v) => Math.fround(3 * v + 5));
@@ -57,7 +53,7 @@ describe.each(['f32', 'packed-f16'] as const)('layer_norm in %s', (precision) =>
         },
       ),
     ];
-    const results = await runGraph(graph, outputs, { engine, precision });
+    const results = await runGraph(graph, outputs, { engine: engine(), precision });
     const layer = normalizeRows(data, length, 1e-5);
     const rms = normalizeRows(data, length, 0.5, false);
     const expected = [
@@ -87,7 +83,7 @@ describe.each(['f32', 'packed-f16'] as const)('layer_norm in %s', (precision) =>
       {},
     );
     const [back] = graph.node('Transpose', [normal], { perm: [0, 2, 1, 3] });
-    const { outputs, plan } = await runGraph(graph, [back!], { engine, precision });
+    const { outputs, plan } = await runGraph(graph, [back!], { engine: engine(), precision });
     const { y } = normalizeRows(data, size, 1e-5, false);
     const expected = y.map((v, i) => v * scale[i % size]!);
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance[precision]);
@@ -105,7 +101,7 @@ describe.each(['f32', 'packed-f16'] as const)('layer_norm in %s', (precision) =>
       graph.input('x', { shape: [4, 6, 8], data }),
       graph.weight('scale', { shape: [6, 1], data: scale }),
     ]);
-    const { outputs } = await runGraph(graph, [y!], { engine, precision });
+    const { outputs } = await runGraph(graph, [y!], { engine: engine(), precision });
     const expected = normalizeRows(data, 8, 1e-5).y.map((v, i) => v * scale[Math.floor(i / 8) % 6]!);
     expect(relativeL2(outputs[0]!.data, expected)).toBeLessThan(tolerance[precision]);
   });
@@ -124,7 +120,7 @@ describe.each(['f32', 'packed-f16'] as const)('layer_norm in %s', (precision) =>
         graph.weight('scale', { shape: [3], data: scale }),
         graph.weight('bias', { shape: [3], data: bias }),
       ]);
-      const { outputs, plan } = await runGraph(graph, [y!], { engine, precision });
+      const { outputs, plan } = await runGraph(graph, [y!], { engine: engine(), precision });
       const channel = (i: number): number => Math.floor(i / length) % 3;
       const expected = normalizeRows(data, length, 1e-5).y.map(
         (v, i) => v * scale[channel(i)]! + bias[channel(i)]!,

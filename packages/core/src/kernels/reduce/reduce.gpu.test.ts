@@ -1,16 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { reducedGroups } from '../../../test/reference/reduce.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
-let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
+const engine = openEngine();
 
 const stored = { domain: OWN_DOMAIN, expr: input(0) };
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
@@ -31,23 +27,24 @@ const operators: Readonly<Record<string, (values: readonly number[]) => number>>
 const tolerance = { f32: 2e-6, 'packed-f16': 1e-3 } as const;
 
 describe.each(['f32', 'packed-f16'] as const)('reduce in %s', (precision) => {
-  test.each([
+  const cases = [
     { name: 'rows', shape: [3, 5, 16], axes: [2] },
     { name: 'odd rows', shape: [3, 5, 7], axes: [2] },
     { name: 'columns', shape: [3, 5, 8], axes: [1] },
     { name: 'odd columns', shape: [3, 5, 7], axes: [0] },
     { name: 'outer and inner axes', shape: [3, 5, 8], axes: [0, 2] },
     { name: 'everything', shape: [3, 5, 8], axes: [0, 1, 2] },
-  ])('$name', async ({ shape, axes }) => {
+  ];
+  test.each(byTurns(precision, cases))('$name', async ({ shape, axes }) => {
     // Near 1, so that products stay in range; f16 holds them exactly.
     const data = random(sizeOf(shape), 1).map((v) => 1 + Math.round(64 * v) / 1024);
     const graph = new TestGraph();
     const [x] = graph.node('Elementwise', [graph.input('x', { shape, data })], {}, stored);
     // Each is a kernel to compile: all of them for one case only.
     const all = Object.keys(operators);
-    const names = precision === 'f32' && shape[2] === 16 ? all : ['ReduceMean', 'ReduceMax', 'ReduceL2'];
+    const names = shape[2] === 16 ? all : ['ReduceMean', 'ReduceMax', 'ReduceL2'];
     const outputs = names.flatMap((op) => graph.node(op, [x, graph.constant(axes, [axes.length], 'int64')]));
-    const results = await runGraph(graph, outputs, { engine, precision });
+    const results = await runGraph(graph, outputs, { engine: engine(), precision });
     const groups = reducedGroups(data, shape, axes);
     names.forEach((op, k) => {
       const error = relativeL2(results.outputs[k]!.data, groups.map(operators[op]!));
@@ -55,18 +52,19 @@ describe.each(['f32', 'packed-f16'] as const)('reduce in %s', (precision) => {
     });
   });
 
-  test.each([
+  const few = [
     { name: 'columns', shape: [1, 64, 1100], perm: [0, 2, 1], axes: [2] },
     { name: 'rows', shape: [1, 1, 66_000], perm: [0, 1, 2], axes: [2] },
     { name: 'odd rows', shape: [1, 1, 20_001], perm: [0, 1, 2], axes: [2] },
-  ])('splits few long $name', async ({ shape, perm, axes }) => {
+  ];
+  test.each(byTurns(precision, few))('splits few long $name', async ({ shape, perm, axes }) => {
     const data = random(sizeOf(shape), 2).map((v) => v + 1);
     const graph = new TestGraph();
     const inMemory = perm.map((axis) => shape[axis]!);
     // perm is its own inverse: the view has `shape` again.
     const [x] = graph.node('Transpose', [graph.input('x', { shape: inMemory, data })], { perm });
     const [y] = graph.node('ReduceMean', [x, graph.constant(axes, [1], 'int64')], { keepdims: 0 });
-    const { outputs, plan } = await runGraph(graph, [y!], { engine, precision });
+    const { outputs, plan } = await runGraph(graph, [y!], { engine: engine(), precision });
     expect(plan.steps.map((step) => (step.kind === 'dispatch' ? step.kernel.name : ''))).toEqual([
       'reduce_Mean_partial',
       'reduce_Mean_merge',
@@ -90,7 +88,7 @@ test('reduces integers and strided views', async () => {
   const outputs = ['ReduceSum', 'ReduceMax', 'ReduceL1'].flatMap((op) =>
     graph.node(op, [every, ints(0)], { keepdims: 0 }),
   );
-  const { outputs: results } = await runGraph(graph, outputs, { engine });
+  const { outputs: results } = await runGraph(graph, outputs, { engine: engine() });
   const columns = [1, 4, 7].map((column) => [5, 3, 1].map((row) => data[row * 8 + column]!));
   expect([...results[0]!.data]).toEqual(columns.map(sum));
   expect([...results[1]!.data]).toEqual(columns.map((values) => Math.max(...values)));

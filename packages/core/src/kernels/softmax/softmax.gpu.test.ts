@@ -1,16 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { byTurns, openEngine } from '../../../test/engine.ts';
 import { softmaxRows } from '../../../test/reference/softmax.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
 import { input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
-let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
+const engine = openEngine();
 
 // exp of WGSL is good to 3 + 2|x| units in the last place; f16 keeps 11 bits (of the inputs here all of them).
 const tolerance = { f32: 5e-6, 'packed-f16': 2e-3 } as const;
@@ -27,12 +23,12 @@ const cases = [
 ];
 
 describe.each(['f32', 'packed-f16'] as const)('softmax in %s', (precision) => {
-  test.each(cases)('$name', async ({ shape, axis }) => {
+  test.each(byTurns(precision, cases))('$name', async ({ shape, axis }) => {
     const data = random(sizeOf(shape), 1).map((v) => Math.round(640 * v) / 32);
     const graph = new TestGraph();
     const [x] = graph.node('Elementwise', [graph.input('x', { shape, data })], {}, stored);
     const outputs = [...graph.node('Softmax', [x], { axis }), ...graph.node('LogSoftmax', [x], { axis })];
-    const results = await runGraph(graph, outputs, { engine, precision });
+    const results = await runGraph(graph, outputs, { engine: engine(), precision });
     const expected = alongAxis(data, shape, axis);
     expect(relativeL2(results.outputs[0]!.data, expected)).toBeLessThan(tolerance[precision]);
     const logarithm = expected.map(Math.log);
@@ -46,7 +42,7 @@ test('softmax before opset 13 takes all axes from one on as a row', async () => 
   const graph = new TestGraph();
   const x = graph.input('x', { shape: [2, 3, 4], data });
   const [y] = graph.node('Softmax', [x], {}, { opset: 11 });
-  const { outputs } = await runGraph(graph, [y!], { engine });
+  const { outputs } = await runGraph(graph, [y!], { engine: engine() });
   expect(relativeL2(outputs[0]!.data, softmaxRows(data, 12))).toBeLessThan(tolerance.f32);
 });
 
