@@ -19,10 +19,10 @@ afterAll(() => engine.dispose());
 
 const own = { domain: OWN_DOMAIN };
 const tile: MatrixTile = {
-  tileRows: 64,
+  tileRows: 32,
   tileColumns: 32,
   tileDepth: 32,
-  subgroupRows: 32,
+  subgroupRows: 16,
   subgroupColumns: 16,
   layout: 'nk',
 };
