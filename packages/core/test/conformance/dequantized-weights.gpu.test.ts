@@ -173,24 +173,6 @@ const dequantized: OperatorCase[] = [
     conv(),
   ),
   qdq(
-    '3x3, uint8 by channel, zero points',
-    [1, 20, 7, 6],
-    { dtype: 'uint8', shape: [24, 20, 3, 3], scale: [24], axis: 0, zero: true, opset: 13 },
-    conv(),
-  ),
-  qdq(
-    '3x3, int8, one scale',
-    [1, 20, 7, 6],
-    { dtype: 'int8', shape: [24, 20, 3, 3], scale: [], opset: 10 },
-    conv(),
-  ),
-  qdq(
-    '3x3, int4 in blocks of channels',
-    [1, 64, 7, 6],
-    { dtype: 'int4', shape: [24, 64, 3, 3], scale: [24, 2, 3, 3], axis: 1, block: 32, opset: 21 },
-    conv(),
-  ),
-  qdq(
     '3x3, uint4 in blocks, zero points',
     [1, 64, 7, 6],
     {
@@ -203,12 +185,6 @@ const dequantized: OperatorCase[] = [
       opset: 21,
     },
     conv(),
-  ),
-  qdq(
-    '1x1, int4 in blocks',
-    [1, 64, 7, 6],
-    { dtype: 'int4', shape: [24, 64, 1, 1], scale: [24, 2, 1, 1], axis: 1, block: 32, opset: 21 },
-    conv([0, 0, 0, 0]),
   ),
   qdq(
     'opset 13, odd depth',
