@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { fixturesDir } from '@calotype/dev/fixtures';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import type { Graph } from '../src/graph/graph.ts';
 import { planGraph } from '../src/plan/plan-graph.ts';
 import type { WeightFormat } from '../src/plan/weight-format.ts';
@@ -20,7 +20,7 @@ interface Model {
 /** Latents, of pictures of 512 or 1024 pixels. */
 const fullSize = (file: string, latent = 64): Model => ({
   weights: ['as-stored', 'int8', 'int4'],
-  graphs: once(async () => [await fullSizeGraph(file, latent)]),
+  graphs: async () => [await fullSizeGraph(file, latent)],
 });
 
 /** All components of a folder, with its dimensions where they are not free. */
@@ -68,16 +68,9 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 }
 
 await describeBrowsers((browser, name) => {
-  let check: KernelCheck;
+  const check = new KernelCheck(browser.capabilities);
 
-  beforeAll(async () => {
-    check = await KernelCheck.create(browser.capabilities);
-  });
-
-  afterAll(() => {
-    console.info(`${name}: ${check.size} kernels`);
-    check.dispose();
-  });
+  afterAll(() => console.info(`${name}: ${check.size} kernels`));
 
   test.each(Object.entries(models))('takes all kernels of %s', { timeout: 120_000 }, async (_, model) => {
     for (const graph of await model.graphs()) {

@@ -11,14 +11,8 @@ function kernel(body: string, directives = '', bindings: Kernel['bindings'] = ['
   return { name: 'example', code, bindings };
 }
 
-async function refusal(name: BrowserName, checked: Kernel, uniform = false): Promise<Refusal | undefined> {
-  const check = await KernelCheck.create(browsers[name].capabilities);
-  try {
-    return await check.kernel(checked, uniform);
-  } finally {
-    check.dispose();
-  }
-}
+const refusal = (name: BrowserName, checked: Kernel, uniform = false): Promise<Refusal | undefined> =>
+  new KernelCheck(browsers[name].capabilities).kernel(checked, uniform);
 
 const sum = (threads: number, words: number): Kernel =>
   kernel(`var<workgroup> sums: array<u32, ${words}>;
@@ -53,12 +47,11 @@ describe.skipIf(reason)(`kernels${reason === undefined ? '' : ` (${reason})`}`, 
   });
 
   test('a plan tells each of its kernels once', async () => {
-    const check = await KernelCheck.create(browsers.stock.capabilities);
+    const check = new KernelCheck(browsers.stock.capabilities);
     const step = { kind: 'dispatch', kernel: kernel('fn main() { }'), params: new Uint8Array() };
     const steps = [step, step] as never;
     expect(await check.plan({ steps } as never)).toEqual([expect.objectContaining({ kernel: 'example' })]);
     expect(check.size).toBe(1);
-    check.dispose();
   });
 
   test('features that a browser lacks are refused there', async () => {

@@ -54,12 +54,60 @@ export async function describeBrowsers(define: (browser: Browser, name: BrowserN
 }
 
 /** A device that computes nothing, with those of the features that kernels ask for and none besides. */
-export async function nullDevice(capabilities: Capabilities): Promise<GPUDevice> {
+export function nullDevice(capabilities: Capabilities): Promise<GPUDevice> {
+  return deviceWith(featuresOf(capabilities));
+}
+
+async function deviceWith(requiredFeatures: GPUFeatureName[]): Promise<GPUDevice> {
   const adapter = await nullAdapter();
-  const device = await adapter.requestDevice({ requiredFeatures: featuresOf(capabilities) });
+  const device = await adapter.requestDevice({ requiredFeatures });
   // Whatever a pipeline is refused for is told by its promise too.
   device.addEventListener('uncapturederror', (event) => event.preventDefault());
   return device;
+}
+
+/** Features by the extension of WGSL that each is. */
+const extensions = new Map<string, GPUFeatureName>([
+  ['f16', 'shader-f16'],
+  ['subgroups', 'subgroups'],
+  ['chromium_experimental_subgroup_matrix', 'chromium-experimental-subgroup-matrix' as GPUFeatureName],
+]);
+
+/** Lines of a text that enable an extension, with the feature that it is. */
+function enabledBy(code: string): { line: string; feature: GPUFeatureName }[] {
+  return [...code.matchAll(/^enable (\w+);$/gm)].flatMap(([line, name]) => {
+    const feature = extensions.get(name!);
+    return feature === undefined ? [] : [{ line, feature }];
+  });
+}
+
+/** By the features they have. */
+const devices = new Map<string, Promise<GPUDevice>>();
+/** What Dawn has against kernels: browsers have most of them in common, and compiling takes the time. */
+const compiled = new Map<string, Promise<ShaderError | undefined>>();
+
+/** Compiles a kernel, once, on a device that has the features it enables and none besides. */
+function compile(kernel: Kernel, uniform: boolean): Promise<ShaderError | undefined> {
+  const key = [...kernel.bindings, uniform, kernel.code].join();
+  const known = compiled.get(key);
+  if (known) return known;
+  const made = compileAnew(kernel, uniform);
+  compiled.set(key, made);
+  return made;
+}
+
+async function compileAnew(kernel: Kernel, uniform: boolean): Promise<ShaderError | undefined> {
+  const features = enabledBy(kernel.code).map(({ feature }) => feature);
+  const key = features.toSorted().join();
+  const device = devices.get(key) ?? deviceWith(features);
+  devices.set(key, device);
+  try {
+    await new PipelineCache(await device).get(kernel, uniform);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ShaderError) return error;
+    throw error;
+  }
 }
 
 /** A kernel that a device does not take. */
@@ -81,29 +129,21 @@ export function refusalOf({ kernel, messages, source }: ShaderError): Refusal {
 /** Threads of the null backend's largest subgroups. */
 const SUBGROUP = 128;
 
-/** Compiles kernels as a device with such capabilities would. */
+/** Takes or refuses kernels as a device with such capabilities would. */
 export class KernelCheck {
   readonly #capabilities: Capabilities;
-  readonly #device: GPUDevice;
-  readonly #pipelines: PipelineCache;
   readonly #checked = new Map<string, Promise<Refusal | undefined>>();
 
-  private constructor(device: GPUDevice, capabilities: Capabilities) {
+  constructor(capabilities: Capabilities) {
     this.#capabilities = capabilities;
-    this.#device = device;
-    this.#pipelines = new PipelineCache(device);
   }
 
-  static async create(capabilities: Capabilities): Promise<KernelCheck> {
-    return new KernelCheck(await nullDevice(capabilities), capabilities);
-  }
-
-  /** Distinct kernels compiled so far. */
+  /** Distinct kernels so far. */
   get size(): number {
     return this.#checked.size;
   }
 
-  /** The kernels of a plan that are refused. Each is compiled once, whatever plans it is in. */
+  /** The kernels of a plan that are refused. */
   async plan({ steps }: Plan): Promise<Refusal[]> {
     const dispatches = steps.filter((step) => step.kind === 'dispatch');
     const found = await Promise.all(
@@ -122,22 +162,15 @@ export class KernelCheck {
   }
 
   async #check(kernel: Kernel, uniform: boolean): Promise<Refusal | undefined> {
-    const error = await this.#compile(kernel, uniform);
+    const offered = featuresOf(this.#capabilities);
+    const missing = enabledBy(kernel.code).find(({ feature }) => !offered.includes(feature));
+    if (missing) return { kernel: kernel.name, message: `needs ${missing.feature}`, line: missing.line };
+    const error = await compile(kernel, uniform);
     if (!error || this.#hasMemoryFor(error.messages)) return undefined;
     if (!this.#hasThreadsFor(error.messages)) return refusalOf(error);
     // Memory is counted only of workgroups that the null backend would start.
     const code = kernel.code.replace(/@workgroup_size\([^)]*\)/, `@workgroup_size(${SUBGROUP})`);
     return this.#check({ ...kernel, code }, uniform);
-  }
-
-  async #compile(kernel: Kernel, uniform: boolean): Promise<ShaderError | undefined> {
-    try {
-      await this.#pipelines.get(kernel, uniform);
-      return undefined;
-    } catch (error) {
-      if (error instanceof ShaderError) return error;
-      throw error;
-    }
   }
 
   // The null backend's limits are the least that WebGPU allows, and its subgroups may be as large as any. It looks at
@@ -161,9 +194,5 @@ export class KernelCheck {
         message,
       )?.[1];
     return x !== undefined && Number(x) % subgroupMaxSize === 0;
-  }
-
-  dispose(): void {
-    this.#device.destroy();
   }
 }

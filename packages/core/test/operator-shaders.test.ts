@@ -37,12 +37,11 @@ await describeBrowsers((browser, name) => {
   // Halves as WGSL has them and halves in words; in f32 the node tests run (`conformance/onnx-node.gpu.test.ts`).
   if (name === 'f16' || name === 'least') {
     test("takes the kernels of ONNX's node tests", { timeout: 120_000 }, async () => {
-      const check = await KernelCheck.create(capabilities);
+      const check = new KernelCheck(capabilities);
       const refusals = [];
       for (const graph of graphs) refusals.push(...(await check.plan(planGraph(graph, browser))));
       expect(refusals).toEqual([]);
       console.info(`${name}: ${check.size} kernels`);
-      check.dispose();
     });
   }
 

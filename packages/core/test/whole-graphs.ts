@@ -41,7 +41,14 @@ export async function graphOf(
   return graph;
 }
 
-/** A model at its true size, of which the fixtures have all but the weights. */
+const fullSizeGraphs = new Map<string, Promise<Graph>>();
+
+/** A model at its true size, of which the fixtures have all but the weights. Each is read once. */
 export function fullSizeGraph(name: string, latent = 64): Promise<Graph> {
-  return graphOf(`${fixturesDir}/full-size/${name}.onnx`, { height: latent, width: latent });
+  const key = `${name} ${latent}`;
+  const graph =
+    fullSizeGraphs.get(key) ??
+    graphOf(`${fixturesDir}/full-size/${name}.onnx`, { height: latent, width: latent });
+  fullSizeGraphs.set(key, graph);
+  return graph;
 }
