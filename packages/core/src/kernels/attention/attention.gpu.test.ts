@@ -116,7 +116,7 @@ const cases: Case[] = [
     q: [1, 1, 32, 48],
     keys: 128,
     rising: true,
-    wide: { columnLanes: 32, tileKeys: 64 },
+    wide: { columnLanes: 48, tileKeys: 64 },
   },
 ];
 
@@ -150,9 +150,9 @@ const halfCases: Case[] = [
     name: 'matrices, odd sizes, masked rows',
     q: [1, 2, 19, 7],
     keys: 21,
-    values: 18,
+    values: 10,
     mask: { shape: [2, 19, 21], kind: 'lowest' },
-    matrix: { subgroups: 1, tileKeys: 16, buffers: 2 },
+    matrix: { subgroups: 2, tileKeys: 16, buffers: 2 },
   },
   {
     name: 'matrices, causal',
