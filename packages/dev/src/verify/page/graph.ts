@@ -89,8 +89,8 @@ export async function verifyAgainstOnnxruntime(
     const isExact = between.relL2 <= bar && (options.precision !== 'f32' || between.otherLevels === 0);
     const note =
       `reference: onnxruntime on the CPU. Between roundings, each given its input: relative L2 at most ` +
-      `${between.relL2.toExponential(2)} at ${between.worst} (may be ${bar}), ${between.otherLevels} of ${between.elements} levels in ` +
-      `${between.roundings} differ. End to end onnxruntime comes ${own.toExponential(2)} from itself where ` +
+      `${between.relL2.toExponential(2)} at ${between.worst} (may be ${bar}), ${between.otherLevels + between.ties} of ${between.elements} levels in ` +
+      `${between.roundings} differ, ${between.ties} of them ties. End to end onnxruntime comes ${own.toExponential(2)} from itself where ` +
       `float32 constants are moved by up to ${reach} units in the last place, and that far this may be from it`;
     return await judge(session, feeds, expected, isExact ? Math.max(bar, own) : bar, note);
   }

@@ -17,8 +17,9 @@ export function roundsActivations({ graph }: Model): boolean {
 interface RoundingReport {
   /** Activations that are rounded. */
   roundings: number;
-  /** Elements of those, and how many of them onnxruntime rounds to another level. */
+  /** Elements of those, and how many of them onnxruntime rounds to another level: ties, and others. */
   elements: number;
+  ties: number;
   otherLevels: number;
   /** The largest relative L2 of all values to be rounded, of scales and of the graph's outputs, and where it is. */
   relL2: number;
@@ -59,14 +60,27 @@ export async function compareBetweenRoundings(
   const actual = await runHere(engine, cut(open, rounded, given), given);
 
   const report: RoundingReport = {
-    roundings: roundings.length, elements: 0, otherLevels: 0, relL2: 0, worst: '',
+    roundings: roundings.length, elements: 0, ties: 0, otherLevels: 0, relL2: 0, worst: '',
   }; // prettier-ignore
+  const valueOf = (name: string): ArrayLike<number> => (expected.get(name) ?? feeds.get(name)!).values;
+  const roundingOf = new Map(
+    roundings.map(({ inputs: [x], outputs: [level, scale] }) => [
+      level!,
+      { x: valueOf(x!), scale: valueOf(scale!)[0]! },
+    ]),
+  );
   const integers = new Set([...levels, ...zeroPoints]);
   for (const [name, { values }] of expected) {
     const ours = actual.get(name)!.values;
     if (integers.has(name)) {
       report.elements += values.length;
-      for (let i = 0; i < values.length; i++) if (ours[i] !== values[i]) report.otherLevels++;
+      const rounding = roundingOf.get(name);
+      for (let i = 0; i < values.length; i++) {
+        const off = Math.abs(ours[i]! - values[i]!);
+        if (off === 0) continue;
+        if (off === 1 && rounding && isTie(rounding.x[i]! / rounding.scale)) report.ties++;
+        else report.otherLevels++;
+      }
       continue;
     }
     const { relL2 } = difference(ours, values);
@@ -75,6 +89,16 @@ export async function compareBetweenRoundings(
     report.worst = name;
   }
   return report;
+}
+
+/**
+ * Whether a quotient is as near the middle between two levels as two divisions may move it, its own and its scale's:
+ * 2.5 units in the last place each in WGSL (https://www.w3.org/TR/WGSL/#floating-point-accuracy), half of one in
+ * onnxruntime.
+ */
+function isTie(quotient: number): boolean {
+  const ulp = 2 ** (Math.floor(Math.log2(Math.abs(quotient))) - 23);
+  return Math.abs(Math.abs(quotient % 1) - 0.5) <= 6 * ulp;
 }
 
 const givenName = (name: string): string => `${name}/given`;
