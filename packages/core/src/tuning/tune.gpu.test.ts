@@ -83,12 +83,12 @@ test('weights of integers are timed as such, and known apart from floats', async
   const [w] = graph.node(
     'DequantizeLinear',
     [
-      graph.weight('b', { dtype: 'int8', shape: [256, 64], data: random(256 * 64, 2).map((x) => 100 * x) }),
-      graph.weight('scale', { shape: [64], data: random(64, 3) }),
+      graph.weight('b', { dtype: 'int8', shape: [2048, 8], data: random(2048 * 8, 2).map((x) => 100 * x) }),
+      graph.weight('scale', { shape: [8], data: random(8, 3) }),
     ],
     { axis: 1 },
   );
-  const y = graph.node('MatMul', [graph.input('a', { shape: [64, 256], data: random(64 * 256, 1) }), w]);
+  const y = graph.node('MatMul', [graph.input('a', { shape: [64, 2048], data: random(64 * 2048, 1) }), w]);
   const found = new Map<string, { planned: PlannedProblem; count: number }>();
   await runGraph(graph, y, { engine, precision: 'packed-f16', tuning: recording(found) });
   const problem = [...found.values()][0]!.planned.problem as GemmProblem;
