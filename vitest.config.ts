@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { bundledWorkers } from './packages/dev/src/bundled-workers.ts';
 import { launchOptions } from './packages/dev/src/chromium.ts';
 import { fixtureServer } from './packages/dev/src/fixture-server.ts';
 import { wgsl } from './packages/dev/src/wgsl-plugin.ts';
@@ -40,7 +41,7 @@ export default defineConfig({
         },
       },
       {
-        plugins: [wgsl(), fixtureServer()],
+        plugins: [wgsl(), bundledWorkers(), fixtureServer()],
         // Found by the crawl only after the first test has started, which would reload the page under it.
         optimizeDeps: { exclude: ['onnxruntime-web'] },
         test: {
