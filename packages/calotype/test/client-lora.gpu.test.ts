@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LoraError, TextToImageClient, TextToImagePipeline, type GenerateResult } from '../src/index.ts';
 import { randoms } from './merged-model.ts';
 
-const folder = '/fixtures/tiny-sd/';
+const folder = '/fixtures/micro-sd/';
 const options = {
   prompt: 'a photo of a cat',
   numInferenceSteps: 4,
@@ -32,8 +32,8 @@ const float = (shape: number[], data: Float32Array<ArrayBuffer>): SafeTensor => 
   data: new Uint8Array(data.buffer),
 });
 
-/** A LoRA on one attention block of tiny-sd's UNet. */
-function loraFile(seed: number, width = 32): Blob {
+/** A LoRA on the linear layers of micro-sd's UNet. */
+function loraFile(seed: number, width = 64): Blob {
   const tensors = ['to_q', 'to_k', 'to_v', 'to_out_0'].flatMap((part, i): [string, SafeTensor][] => {
     const key = `lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_${part}`;
     return [

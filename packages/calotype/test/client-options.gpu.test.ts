@@ -11,7 +11,7 @@ import {
 } from '../src/index.ts';
 import type { HoldEvent } from '../src/worker/messages.ts';
 
-const source = '/fixtures/tiny-sd/';
+const source = '/fixtures/micro-sd/';
 const size = { width: 64, height: 64 };
 const request = { prompt: 'a cat', seed: 7, numInferenceSteps: 1, output: 'imageData', ...size } as const;
 

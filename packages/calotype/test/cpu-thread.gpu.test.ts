@@ -4,7 +4,7 @@ import { cpuWorker, DiffusionEngine, type GenerateResult, type ModelSpec } from 
 import type { GenerateInput } from '../src/worker/messages.ts';
 
 const model: ModelSpec = {
-  source: new URL('/fixtures/tiny-sd/', location.href).href,
+  source: new URL('/fixtures/micro-sd/', location.href).href,
   precision: 'f32',
   warmUp: false,
 };

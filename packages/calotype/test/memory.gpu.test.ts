@@ -58,7 +58,8 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
 
   const memoryBudget = Math.round((plan.swappedPeakBytes + plan.peakBytes) / 2);
   expect((await pipeline.plan({ batch: 2, memoryBudget })).fit).toBe('swapped');
-  using small = await Engine.create({ precision: 'f32', memoryBudget });
+  // On the same device, which has the kernels.
+  using small = await Engine.create({ device: engine.device, precision: 'f32', memoryBudget });
   using swapping = await TextToImagePipeline.fromPretrained(source, { engine: small, cache });
   expect(await picture(swapping)).toEqual(expected);
   expect(small.buffers.peakBytes).toBeLessThanOrEqual(memoryBudget);
@@ -69,12 +70,13 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
 
 test('a model that was loaded once needs no network', async () => {
   const cache = await ModelCache.open({ name: cacheName });
+  using engine = await Engine.create({ precision: 'f32' });
+  const options = { engine, cache, warmUp: false } as const;
+  const small = '/fixtures/micro-sd/';
+  using before = await TextToImagePipeline.fromPretrained(small, options);
+  await before.model.finishFetching();
   const down = (): Promise<Response> => Promise.reject(new TypeError('Failed to fetch'));
-  using pipeline = await TextToImagePipeline.fromPretrained(source, {
-    precision: 'f32',
-    cache,
-    fetching: { fetch: down },
-  });
+  using pipeline = await TextToImagePipeline.fromPretrained(small, { ...options, fetching: { fetch: down } });
   expect(await picture(pipeline)).toHaveLength(pipeline.defaultSize ** 2 * 4);
   const [report] = pipeline.model.storeReports();
   expect(report).toMatchObject({ cache: 'opfs' });
