@@ -59,7 +59,7 @@ describe('pieces of images with their halo', () => {
       size: [5, 17],
       slices: 3,
     },
-    { name: 'an image that is doubled, deep tiles', size: [17, 18], upsample: 2, tile: deep },
+    { name: 'an image that is doubled, deep tiles', channels: [64], size: [17, 18], upsample: 2, tile: deep },
     {
       name: 'integers of 8 bits',
       channels: [64],
