@@ -31,8 +31,9 @@ async function load(name: string): Promise<CaseFiles> {
 async function runAll(names: readonly string[]): Promise<Outcome[]> {
   using engine = await Engine.create({ precision: 'f32' });
   // onnxruntime forgets its pipelines with its last session, and the losses are the same eight kernels 80 times.
-  using _kept = await createSession(await bytes('test_det_2d/model.onnx'), { engine, precision: 'f32' });
-  await _kept.run({ x: new Tensor('float32', [2, 2], Float32Array.of(1, 2, 3, 4)) });
+  using kept = await createSession(await bytes('test_det_2d/model.onnx'), { engine, precision: 'f32' });
+  const { y } = await kept.run({ x: new Tensor('float32', [2, 2], Float32Array.of(1, 2, 3, 4)) });
+  y!.dispose();
   const outcomes: Outcome[] = [];
   let next = load(names[0]!);
   for (let k = 0; k < names.length; k++) {
