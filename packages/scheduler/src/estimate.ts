@@ -40,14 +40,14 @@ export class Estimates {
    */
   remaining(entry: Entry, order: readonly Entry[]): number | undefined {
     if (entry.active && entry.job && !this.#typical.has(stageOf(entry))) return undefined;
-    const own = this.#work(entry);
+    const own = this.work(entry);
     if (own === undefined) return undefined;
     let sum = own;
     let isAhead = true;
     for (const other of order) {
       if (other === entry) isAhead = false;
       else {
-        const theirs = this.#work(other) ?? 0;
+        const theirs = this.work(other) ?? 0;
         const shares = other.chain === entry.chain && other.active && entry.active;
         if (shares) sum += Math.min(theirs, own);
         else if (isAhead) sum += theirs;
@@ -57,7 +57,7 @@ export class Estimates {
   }
 
   /** Time that the request itself still needs, as far as it is known. */
-  #work(entry: Entry): number | undefined {
+  work(entry: Entry): number | undefined {
     let ms: number | undefined;
     for (const [index, stage] of entry.chain.stages.entries()) {
       const typical = this.#typical.get(stage);

@@ -40,16 +40,18 @@ export class Reporter {
   /** Says to those whose place in the queue has changed where they are. */
   positions(): void {
     if (![...this.#entries].some(({ active, onEvent }) => !active && onEvent)) return;
-    const order = inOrder(this.#entries);
-    order
-      .filter(({ active }) => !active)
-      .forEach((entry, index) => {
-        if (entry.position === index + 1) return;
-        entry.position = index + 1;
-        if (!entry.onEvent) return;
-        const remainingMs = this.#estimates.remaining(entry, order);
-        this.emit(entry, { type: 'queued', position: entry.position, remainingMs });
-      });
+    let position = 0;
+    // Summed up on the way: asking for each would look at all for each, which a thousand would feel.
+    let aheadMs = 0;
+    for (const entry of inOrder(this.#entries)) {
+      const ownMs = this.#estimates.work(entry);
+      if (!entry.active && entry.position !== ++position) {
+        entry.position = position;
+        const remainingMs = ownMs === undefined ? undefined : aheadMs + ownMs;
+        this.emit(entry, { type: 'queued', position, remainingMs });
+      }
+      aheadMs += ownMs ?? 0;
+    }
   }
 
   /** After the GPU has done a step of these. */
