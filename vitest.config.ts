@@ -36,6 +36,8 @@ export default defineConfig({
           include: ['{packages,examples}/*/{src,test}/**/*.test.ts', '{scripts,bench}/**/*.test.ts'],
           exclude: ['**/node_modules/**', gpuTests],
           testTimeout: 30_000,
+          // Each file would load the engine anew, which takes as long as most of their tests.
+          isolate: false,
           // Vitest leaves a core free, which is half of a machine of two.
           maxWorkers: availableParallelism(),
         },

@@ -12,7 +12,8 @@ import { compile, nodeTests } from './conformance/node-tests.ts';
 import { model, type ModelSpec, type NodeSpec } from './onnx-writer.ts';
 
 // Nothing may import `run-graph.ts` here, and the tests keep their order: the first ones need the rare operators not to
-// be loaded.
+// be loaded. Test files share their modules, and another may have loaded them.
+vi.hoisted(() => vi.resetModules());
 
 async function read(bytes: Uint8Array<ArrayBuffer>): Promise<Model> {
   return readModel(mapStore({ 'model.onnx': bytes }), 'model.onnx', { allowMissingExternalData: true });
