@@ -4,13 +4,24 @@ import { launchOptions } from './packages/dev/src/chromium.ts';
 import { fixtureServer } from './packages/dev/src/fixture-server.ts';
 import { wgsl } from './packages/dev/src/wgsl-plugin.ts';
 import { browserPerPage } from './scripts/lib/browser-per-page.ts';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type UserWorkspaceConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const gpuTests = 'packages/*/{src,test}/**/*.gpu.test.ts';
+/** Of those, the ones that need onnxruntime not to be loaded yet. */
+const alone = 'packages/core/src/fallback/{asyncify,fallback}.gpu.test.ts';
 
 /** Files that take longer than their size tells, the longest first: one that starts last keeps one of two cores idle. */
-const slow = ['onnx-node', 'faults', 'client-options', 'sharing', 'integers', 'attention', 'families'];
+const slow = [
+  'onnx-node',
+  'families',
+  'memory',
+  'image-pipelines',
+  'integers',
+  'decoding',
+  'faults',
+  'convolution',
+];
 
 /** Those first, then large files before small ones, as Vitest does where it has no times of earlier runs. */
 class LongestFirst extends BaseSequencer {
@@ -21,6 +32,35 @@ class LongestFirst extends BaseSequencer {
     };
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
   }
+}
+
+/** Tests in headless Chromium on the software adapter, a browser to each core. */
+function gpuProject(
+  name: string,
+  files: { include: string[]; exclude?: string[]; isolate?: boolean },
+): UserWorkspaceConfig {
+  return {
+    plugins: [wgsl(), bundledWorkers(), fixtureServer()],
+    // Found by the crawl only after the first test has started, which would reload the page under it.
+    optimizeDeps: { exclude: ['onnxruntime-web'] },
+    test: {
+      name,
+      ...files,
+      // Many times what they take on two idle cores: they fail by what they find, not by who else uses the machine.
+      testTimeout: 240_000,
+      hookTimeout: 240_000,
+      expect: { poll: { timeout: 30_000 } },
+      // A page keeps little more than one core busy. More browsers than four gain nothing: the longest file decides.
+      maxWorkers: Math.min(availableParallelism(), 4),
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: browserPerPage(launchOptions('software')),
+        instances: [{ browser: 'chromium' }],
+      },
+    },
+  };
 }
 
 export default defineConfig({
@@ -42,28 +82,9 @@ export default defineConfig({
           maxWorkers: availableParallelism(),
         },
       },
-      {
-        plugins: [wgsl(), bundledWorkers(), fixtureServer()],
-        // Found by the crawl only after the first test has started, which would reload the page under it.
-        optimizeDeps: { exclude: ['onnxruntime-web'] },
-        test: {
-          name: 'gpu',
-          include: [gpuTests],
-          // Many times what they take on two idle cores: they fail by what they find, not by who else uses the machine.
-          testTimeout: 240_000,
-          hookTimeout: 240_000,
-          expect: { poll: { timeout: 30_000 } },
-          // A page keeps little more than one core busy. More browsers than four gain nothing: the longest file decides.
-          maxWorkers: Math.min(availableParallelism(), 4),
-          browser: {
-            enabled: true,
-            headless: true,
-            screenshotFailures: false,
-            provider: browserPerPage(launchOptions('software')),
-            instances: [{ browser: 'chromium' }],
-          },
-        },
-      },
+      // One page for all files that a browser runs: it loads the modules once, and compiles kernels once (`pageEngine`).
+      gpuProject('gpu', { include: [gpuTests], exclude: ['**/node_modules/**', alone], isolate: false }),
+      gpuProject('gpu-alone', { include: [alone] }),
     ],
   },
 });

@@ -19,6 +19,7 @@ const disposables: Disposable[] = [];
 
 afterEach(() => {
   for (const disposable of disposables.splice(0)) disposable[Symbol.dispose]();
+  vi.restoreAllMocks();
 });
 
 async function load(options: ClientOptions): Promise<TextToImageClient> {

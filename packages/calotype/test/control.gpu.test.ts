@@ -1,5 +1,6 @@
 import { Engine } from '@calotype/core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { DiffusionEngine, type ClientProgress, type ModelSpec } from '../src/index.ts';
 import type { GenerateInput } from '../src/worker/messages.ts';
 
@@ -24,7 +25,11 @@ beforeAll(async () => {
     cpuLink: () => {
       throw new Error('this test wants none');
     },
-    createEngine: async () => (engine = await Engine.create({ precision: 'f32' })),
+    // On the page's device, which has most of these kernels.
+    createEngine: async () => {
+      const { device } = await pageEngine();
+      return (engine = await Engine.create({ device, precision: 'f32' }));
+    },
     // Reads back too, in runs of more than a second.
     checkpointMs: Infinity,
   });
@@ -35,6 +40,7 @@ beforeAll(async () => {
 });
 
 afterAll(() => {
+  vi.restoreAllMocks();
   holding.abort();
   served.dispose();
 });

@@ -1,6 +1,7 @@
-import { bytesSource, createSession, Engine, Tensor, urlStore, type FileStore } from '@calotype/core';
+import { bytesSource, createSession, type Engine, Tensor, urlStore, type FileStore } from '@calotype/core';
 import * as ort from 'onnxruntime-web/wasm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { float32, model, type NodeSpec, type TensorSpec } from '../../core/test/onnx-writer.ts';
 import { createSampler, ModelFolderError, OptionError, TextToImagePipeline } from '../src/index.ts';
 import { LatentDecoder } from '../src/stages/decode-latents.ts';
@@ -15,9 +16,7 @@ ort.env.wasm.numThreads = 1;
 
 const folder = '/fixtures/tiny-sd/';
 let engine: Engine;
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine?.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const weights = (seed: number, ...dims: number[]): TensorSpec => {
   const count = dims.reduce((size, dim) => size * dim, 1);
   return float32(dims, [...randoms(seed, count)].map((value) => value / 3)); // prettier-ignore

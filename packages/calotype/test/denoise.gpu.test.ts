@@ -1,5 +1,6 @@
-import { Engine } from '@calotype/core';
+import type { Engine } from '@calotype/core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { TextToImagePipeline, type Generation, type TextToImageOptions } from '../src/index.ts';
 import { relativeL2 } from './numbers.ts';
 
@@ -7,14 +8,11 @@ let engine: Engine;
 let pipeline: TextToImagePipeline;
 
 beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
+  engine = await pageEngine();
   pipeline = await TextToImagePipeline.fromPretrained('/fixtures/tiny-sd/', { engine, warmUp: false });
 });
 
-afterAll(() => {
-  pipeline?.dispose();
-  engine?.dispose();
-});
+afterAll(() => pipeline?.dispose());
 
 const small = { width: 64, height: 64 } as const;
 

@@ -1,7 +1,8 @@
-import { Engine, Tensor } from '@calotype/core';
+import { type Engine, Tensor } from '@calotype/core';
 import { hashedFolder } from '@calotype/dev/hashed-weights';
 import type { SafeTensor } from '@calotype/dev/safetensors';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import {
   DiffusionModel,
   ImageToImagePipeline,
@@ -35,11 +36,7 @@ interface RecordedRun {
 
 let engine: Engine;
 
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-
-afterAll(() => engine?.dispose());
+beforeAll(async () => void (engine = await pageEngine()));
 
 test.each(runs)('%s: a run gives the latents of an independent loop', async (folder, family, ids) => {
   const live = engine.buffers.liveBuffers;

@@ -57,7 +57,10 @@ afterEach(() => {
   for (const held of holds.splice(0)) held.abort();
 });
 
-afterAll(() => served.dispose());
+afterAll(() => {
+  served.dispose();
+  vi.restoreAllMocks();
+});
 
 interface Asking {
   signal?: AbortSignal;

@@ -1,6 +1,7 @@
-import { Engine, Tensor } from '@calotype/core';
+import { type Engine, Tensor } from '@calotype/core';
 import { readSafetensors } from '@calotype/dev/safetensors';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import {
   ImageToImagePipeline,
   InpaintPipeline,
@@ -17,14 +18,11 @@ let engine: Engine;
 let pipeline: TextToImagePipeline;
 
 beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
+  engine = await pageEngine();
   pipeline = await TextToImagePipeline.fromPretrained('/fixtures/tiny-sd/', { engine, warmUp: false });
 });
 
-afterAll(() => {
-  pipeline?.dispose();
-  engine?.dispose();
-});
+afterAll(() => pipeline?.dispose());
 
 const small = { width: 64, height: 64 } as const;
 

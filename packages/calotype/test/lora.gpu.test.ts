@@ -1,6 +1,7 @@
-import { bytesSource, Engine, urlStore, type FileStore } from '@calotype/core';
+import { bytesSource, type Engine, urlStore, type FileStore } from '@calotype/core';
 import { writeSafetensors, type SafeTensor } from '@calotype/dev/safetensors';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { TextToImagePipeline, type GenerateOptions } from '../src/index.ts';
 import { linearsOf, merge, randoms } from './merged-model.ts';
 import { relativeL2 } from './numbers.ts';
@@ -8,9 +9,7 @@ import { relativeL2 } from './numbers.ts';
 const folder = '/fixtures/tiny-sd/';
 let engine: Engine;
 
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine?.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const options: GenerateOptions<'imageData'> = {
   prompt: 'a photo of a cat',
   numInferenceSteps: 3,

@@ -1,6 +1,7 @@
-import { createSession, Engine, Tensor, type Session } from '@calotype/core';
+import { createSession, type Engine, Tensor, type Session } from '@calotype/core';
 import { readSafetensors } from '@calotype/dev/safetensors';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { TextToImagePipeline } from '../src/index.ts';
 import { relativeL2 } from './numbers.ts';
 
@@ -13,12 +14,10 @@ const recorded = (name: string): Float32Array<ArrayBuffer> =>
   new Float32Array(reference.get(name)!.data.slice().buffer);
 
 beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
+  engine = await pageEngine();
   const file = await fetch(new URL('./fixtures/pocket-reference.safetensors', import.meta.url));
   reference = readSafetensors(new Uint8Array(await file.arrayBuffer()));
 });
-
-afterAll(() => engine?.dispose());
 
 test('a prompt and start latents give the final latents that onnxruntime gives', async () => {
   using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });

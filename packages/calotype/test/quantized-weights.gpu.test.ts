@@ -1,14 +1,11 @@
-import { Engine, type InputShapes, type Session, type WeightFormat } from '@calotype/core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Engine, type InputShapes, type Session, type WeightFormat } from '@calotype/core';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { DiffusionModel } from '../src/index.ts';
 
 let engine: Engine;
 
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const free: Readonly<Record<string, number>> = { batch: 1, sequence: 77, height: 16, width: 16 };
 
 /** The formats that a session's weights have, for its smallest sizes. */

@@ -1,6 +1,7 @@
-import { Engine } from '@calotype/core';
+import type { Engine } from '@calotype/core';
 import { readSafetensors } from '@calotype/dev/safetensors';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { OptionError, TextToImagePipeline } from '../src/index.ts';
 import { relativeL2 } from './numbers.ts';
 
@@ -21,14 +22,11 @@ let engine: Engine;
 let pipeline: TextToImagePipeline;
 
 beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
+  engine = await pageEngine();
   pipeline = await TextToImagePipeline.fromPretrained('/fixtures/tiny-sd/', { engine });
 });
 
-afterAll(() => {
-  pipeline?.dispose();
-  engine?.dispose();
-});
+afterAll(() => pipeline?.dispose());
 
 const recorded = (id: string): Promise<ArrayBuffer> =>
   fetch(`/fixtures/tiny-sd/reference/${id}.safetensors`).then((response) => response.arrayBuffer());

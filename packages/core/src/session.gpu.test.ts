@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../test/engine.ts';
 import { float32, model, type ModelSpec } from '../test/onnx-writer.ts';
 import { addAndMultiply } from '../test/tiny-models.ts';
 import {
@@ -13,9 +14,7 @@ import {
 } from './index.ts';
 
 let engine: Engine;
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const floats = (shape: number[], data: number[]) => new Tensor('float32', shape, Float32Array.from(data));
 
 async function numbers(tensor: Tensor | undefined): Promise<number[]> {

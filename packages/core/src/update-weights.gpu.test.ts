@@ -1,13 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../test/engine.ts';
 import { inOut, merged, tensor, update } from '../test/low-rank.ts';
 import { model, type ModelSpec, type TensorSpec } from '../test/onnx-writer.ts';
 import { random, relativeL2 } from '../test/run-graph.ts';
-import { createSession, Engine, Tensor, WeightUpdateError, type Session, type WeightInfo } from './index.ts';
+import { createSession, type Engine, Tensor, WeightUpdateError, type Session, type WeightInfo } from './index.ts';
 
 let engine: Engine;
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const floats = (dims: number[], values: ArrayLike<number>): TensorSpec => ({
   dtype: 'float32',
   dims,

@@ -1,14 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../test/engine.ts';
 import { expected, merged, run, tensor, update, type Weight } from '../test/low-rank.ts';
 import { model, type NodeSpec, type TensorSpec } from '../test/onnx-writer.ts';
 import { random, relativeL2 } from '../test/run-graph.ts';
-import { createSession, Engine } from './index.ts';
+import { createSession, type Engine } from './index.ts';
 import { sizeOf } from './tensor/shape.ts';
 
 let engine: Engine;
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const dynamicInput: NodeSpec = {
   op: 'DynamicQuantizeLinear',
   inputs: ['x'],

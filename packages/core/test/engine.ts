@@ -1,12 +1,23 @@
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 import { Engine } from '../src/gpu/engine.ts';
 import type { Precision } from '../src/plan/capabilities.ts';
 
-/** One engine from the first test of a file to its last. Tests of all precisions share it, and with it compiled kernels. */
+let shared: Promise<Engine> | undefined;
+
+/**
+ * The engine of this page, which ends with it. The test files of a page share their modules (`isolate` in
+ * vitest.config.ts) and with this engine what it has compiled, which is most of what they take. Tests that lose a device
+ * or change its budget make one of their own.
+ */
+export function pageEngine(): Promise<Engine> {
+  shared ??= Engine.create({ precision: 'f32' });
+  return shared;
+}
+
+/** The same for a file of cases: there before the first test, in all precisions. */
 export function openEngine(): () => Engine {
   let engine: Engine;
-  beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-  afterAll(() => engine.dispose());
+  beforeAll(async () => void (engine = await pageEngine()));
   return () => engine;
 }
 

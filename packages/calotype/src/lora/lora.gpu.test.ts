@@ -1,7 +1,8 @@
-import { createSession, Engine, Tensor, type Session } from '@calotype/core';
+import { createSession, type Engine, Tensor, type Session } from '@calotype/core';
 import { writeSafetensors, type SafeTensor } from '@calotype/dev/safetensors';
 import * as ort from 'onnxruntime-web/wasm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../../core/test/engine.ts';
 import { linearsOf, merge, randoms, type Linear } from '../../test/merged-model.ts';
 import { relativeL2 } from '../../test/numbers.ts';
 import { LoraError } from '../errors.ts';
@@ -15,13 +16,11 @@ let unet: Uint8Array<ArrayBuffer>;
 let linears: Map<string, Linear>;
 
 beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
+  engine = await pageEngine();
   const response = await fetch('/fixtures/tiny-sd/unet/model.onnx');
   unet = new Uint8Array(await response.arrayBuffer());
   linears = new Map((await linearsOf(unet)).map((linear) => [linear.module, linear]));
 });
-afterAll(() => engine?.dispose());
-
 const attention = 'down_blocks.0.attentions.0.transformer_blocks.0';
 
 /** Modules of every form: products, Gemm, convolutions of both sizes, what the planner merges and packs. */

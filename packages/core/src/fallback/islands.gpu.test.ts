@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../test/engine.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../test/run-graph.ts';
-import { Engine } from '../gpu/engine.ts';
+import type { Engine } from '../gpu/engine.ts';
 import { call, input } from '../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../graph/graph.ts';
 import { toFloat16 } from '../tensor/float16.ts';
@@ -12,9 +13,7 @@ import { OrtIslands, reasonForCpu, type IslandRecord } from './islands.ts';
 const domain = 'ai.onnx';
 
 let engine: Engine;
-beforeAll(async () => void (engine = await Engine.create({ precision: 'f32' })));
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const tensor = (shape: number[], seed: number) => ({
   shape,
   data: random(

@@ -1,16 +1,13 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../test/engine.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../test/run-graph.ts';
-import { Engine } from '../gpu/engine.ts';
+import type { Engine } from '../gpu/engine.ts';
 import { sizeOf } from '../tensor/shape.ts';
 
 // ArgMax, CumSum and TopK: kernels that go along lines.
 
 let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const cases = [
   { name: 'short lines', shape: [3, 4, 5], axis: 1 },
   { name: 'lines shared by lanes', shape: [2, 300], axis: 1 },

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../../test/engine.ts';
 import { convReference } from '../../../test/reference/conv.ts';
 import { matmulReference } from '../../../test/reference/matmul.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
+import type { Engine } from '../../gpu/engine.ts';
 import type { Value } from '../../graph/graph.ts';
 import { blockSizes } from '../../plan/weight-format.ts';
 import { bytesSource } from '../../source/bytes-source.ts';
@@ -12,11 +13,7 @@ import { fromFloat16, toFloat16 } from '../../tensor/float16.ts';
 // Weights that a session quantizes while it loads, against the same scheme in float64.
 
 let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 type Format = keyof typeof blockSizes;
 
 /** What the integers and scales of a matrix [depth, columns] stand for, in blocks of depth. */

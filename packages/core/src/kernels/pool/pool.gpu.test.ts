@@ -1,16 +1,13 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../../test/engine.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
+import type { Engine } from '../../gpu/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
 let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 const own = { domain: OWN_DOMAIN };
 const [batch, channels, height, width] = [2, 8, 7, 5];
 /** Written as [N, H, W, C] and seen as [N, C, H, W]: channels-last. */

@@ -1,16 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pageEngine } from '../../../test/engine.ts';
 import { random, relativeL2, runGraph, TestGraph } from '../../../test/run-graph.ts';
-import { Engine } from '../../gpu/engine.ts';
+import type { Engine } from '../../gpu/engine.ts';
 import { call, input } from '../../graph/expr.ts';
 import { OWN_DOMAIN, type Value } from '../../graph/graph.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 
 let engine: Engine;
-beforeAll(async () => {
-  engine = await Engine.create({ precision: 'f32' });
-});
-afterAll(() => engine.dispose());
-
+beforeAll(async () => void (engine = await pageEngine()));
 // Nothing is computed in nearest mode; f16 keeps 11 bits.
 const tolerance = { f32: 1e-6, 'packed-f16': 1e-3 } as const;
 
