@@ -1,12 +1,16 @@
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { unpackFixtures } from '@calotype/dev/fixtures';
+import { writeMicroSd } from '@calotype/dev/micro-sd';
 import { fileHandler } from '@calotype/dev/serve';
 import { modelHost } from './demo-page.ts';
 
 /** Playwright's global set-up: a model host on an origin of its own, as a visitor's model would have. */
 export default async function setup(): Promise<() => void> {
-  const handle = fileHandler({ '/tiny-sd/': join(await unpackFixtures(), 'tiny-sd') });
+  const fixtures = await unpackFixtures();
+  const micro = join(fixtures, 'micro-sd');
+  await writeMicroSd(micro, join(fixtures, 'tiny-sd'));
+  const handle = fileHandler({ '/micro-sd/': micro });
   const server = createServer((request, response) => {
     // On every answer: without them a missing optional file is no 404 to the page but a network failure.
     response.setHeader('access-control-allow-origin', '*');

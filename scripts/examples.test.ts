@@ -14,7 +14,7 @@ async function builtExample(name: string): Promise<string> {
     root: folder,
     configFile: join(folder, 'vite.config.ts'),
     logLevel: 'error',
-    build: { outDir, emptyOutDir: true, target: 'es2022' },
+    build: { outDir, emptyOutDir: true, target: 'es2022', minify: false },
   });
   return outDir;
 }
@@ -31,7 +31,7 @@ test('examples/pipelines builds', async () => {
 test('examples/minimal shows a picture', async () => {
   const outDir = await builtExample('minimal');
   try {
-    const mounts = { '/model/': join(fixturesDir, 'tiny-sd-turbo') };
+    const mounts = { '/model/': join(fixturesDir, 'micro-sd') };
     await using host = await hostPages({ pageDir: outDir, mounts, flags: 'software' });
     const page = await host.open('index.html');
     const status = page.locator('#status');

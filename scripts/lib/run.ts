@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn, type StdioOptions } from 'node:child_process';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,6 +7,23 @@ import { fileURLToPath } from 'node:url';
 export const root: string = fileURLToPath(new URL('../..', import.meta.url));
 
 const binaries = join(root, 'node_modules', '.bin');
+
+/** Where lines go that are printed within {@link collect}. */
+const collected = new AsyncLocalStorage<string[]>();
+
+/** Runs something whose lines, its tools' included, are kept from those of others, and tells them when it is done. */
+export async function collect<T>(work: () => Promise<T>): Promise<{ value: T; output: string }> {
+  const lines: string[] = [];
+  const value = await collected.run(lines, work);
+  return { value, output: lines.join('') };
+}
+
+/** Prints a line. */
+export function print(line: string): void {
+  const lines = collected.getStore();
+  if (lines) lines.push(`${line}\n`);
+  else console.log(line);
+}
 
 export interface RunOptions {
   cwd?: string;
@@ -25,16 +43,20 @@ export function runNode(script: string, args: string[]): Promise<number> {
 
 function run(command: string, args: string[], options: RunOptions & { shell?: boolean }): Promise<number> {
   return new Promise((resolve, reject) => {
+    const lines = collected.getStore();
     const child = spawn(command, args, {
       cwd: options.cwd ?? root,
-      stdio: options.stdio ?? 'inherit',
+      stdio: options.stdio ?? (lines ? ['ignore', 'pipe', 'pipe'] : 'inherit'),
       // tsdown looks for pnpm on the path, to see each package as it would be packed.
       env: { ...process.env, PATH: `${binaries}${delimiter}${process.env['PATH'] ?? ''}`, ...options.env },
       shell: options.shell ?? false,
     });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => lines?.push(text));
+    }
     child.once('error', reject);
     child.once('close', (code, signal) => {
-      if (signal) console.error(`${command} was ended by ${signal}.`);
+      if (signal) print(`${command} was ended by ${signal}.`);
       resolve(code ?? 1);
     });
   });
