@@ -3,7 +3,14 @@ import { pageEngine } from '../test/engine.ts';
 import { inOut, merged, tensor, update } from '../test/low-rank.ts';
 import { model, type ModelSpec, type TensorSpec } from '../test/onnx-writer.ts';
 import { random, relativeL2 } from '../test/run-graph.ts';
-import { createSession, type Engine, Tensor, WeightUpdateError, type Session, type WeightInfo } from './index.ts';
+import {
+  createSession,
+  type Engine,
+  Tensor,
+  WeightUpdateError,
+  type Session,
+  type WeightInfo,
+} from './index.ts';
 
 let engine: Engine;
 beforeAll(async () => void (engine = await pageEngine()));
