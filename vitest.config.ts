@@ -13,21 +13,23 @@ const alone = 'packages/core/src/fallback/{asyncify,fallback}.gpu.test.ts';
 
 /** Files that take longer than their size tells, the longest first: one that starts last keeps one of two cores idle. */
 const slow = [
-  'onnx-node',
-  'families',
-  'memory',
-  'image-pipelines',
-  'integers',
-  'decoding',
-  'faults',
-  'convolution',
+  'onnx-node.gpu',
+  'families.gpu',
+  'memory.gpu',
+  'image-pipelines.gpu',
+  'integers.gpu',
+  'decoding.gpu',
+  'faults.gpu',
+  'convolution.gpu',
+  'native-shaders',
+  'tuned-shaders',
 ];
 
 /** Those first, then large files before small ones, as Vitest does where it has no times of earlier runs. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification): number => {
-      const at = slow.findIndex((name) => moduleId.endsWith(`/${name}.gpu.test.ts`));
+      const at = slow.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
       return at < 0 ? slow.length : at;
     };
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
