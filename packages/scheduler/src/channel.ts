@@ -50,6 +50,7 @@ export class BroadcastPeer extends EventTarget implements Channel {
   readonly #self: string;
   readonly #peer: string;
   readonly #hear: (event: MessageEvent<Letter>) => void;
+  #isClosed = false;
 
   constructor(channel: BroadcastChannel, self: string, peer: string) {
     super();
@@ -63,13 +64,16 @@ export class BroadcastPeer extends EventTarget implements Channel {
     channel.addEventListener('message', this.#hear);
   }
 
+  /** Once closed it drops what it is given: comlink says goodbye for each proxy when that is collected, whenever that is. */
   postMessage(message: unknown, _transfer?: Transferable[]): void {
+    if (this.#isClosed) return;
     const letter: Letter = { to: this.#peer, from: this.#self, message };
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window: a BroadcastChannel has no such argument
     this.#channel.postMessage(letter);
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#channel.removeEventListener('message', this.#hear);
   }
 }
