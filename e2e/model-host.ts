@@ -8,9 +8,9 @@ import { modelHost } from './demo-page.ts';
 /** Playwright's global set-up: a model host on an origin of its own, as a visitor's model would have. */
 export default async function setup(): Promise<() => void> {
   const fixtures = await unpackFixtures();
-  const micro = join(fixtures, 'micro-sd');
-  await writeMicroSd(micro, join(fixtures, 'tiny-sd'));
-  const handle = fileHandler({ '/micro-sd/': micro });
+  const [tiny, micro] = [join(fixtures, 'tiny-sd'), join(fixtures, 'micro-sd')];
+  await writeMicroSd(micro, tiny);
+  const handle = fileHandler({ '/tiny-sd/': tiny, '/micro-sd/': micro });
   const server = createServer((request, response) => {
     // On every answer: without them a missing optional file is no 404 to the page but a network failure.
     response.setHeader('access-control-allow-origin', '*');
