@@ -1,19 +1,16 @@
 import * as ort from 'onnxruntime-web/wasm';
 import { describe, expect, test } from 'vitest';
-import type { Engine } from '../../src/gpu/engine.ts';
 import { createSession } from '../../src/session.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { bytesOf } from '../../src/tensor/dtype.ts';
 import { encode, Tensor, toDoubles, type NumericType, type TypedArray } from '../../src/tensor/tensor.ts';
-import { openEngine } from '../engine.ts';
+import { pageEngine } from '../engine.ts';
 import { model, type AttributeSpec, type NodeSpec, type TensorSpec } from '../onnx-writer.ts';
 import { random, rawBytes, relativeL2 } from '../run-graph.ts';
 
 // Threads would need cross-origin isolation.
 ort.env.wasm.numThreads = 1;
-
-const engine = openEngine();
 
 /** An operand of a case: random floats in [-1, 1), or given numbers. */
 export interface CaseOperand {
@@ -74,7 +71,8 @@ export const bytes = (
 };
 
 /** Runs both and compares every output. Relative L2 at most 1e-5 for floats, equality for integers. */
-async function compare(engine: Engine, item: OperatorCase): Promise<void> {
+async function compare(item: OperatorCase): Promise<void> {
+  const engine = await pageEngine();
   const present = item.operands.flatMap((operand, index) =>
     operand ? [{ name: `x${index}`, ...operand }] : [],
   );
@@ -157,9 +155,9 @@ async function compare(engine: Engine, item: OperatorCase): Promise<void> {
   }
 }
 
-/** Declares a test for every case, on the file's engine. */
+/** Declares a test for every case, on the page's engine. */
 export function compareAll(name: string, cases: readonly OperatorCase[]): void {
   describe(name, () => {
-    for (const item of cases) test(`${item.op}: ${item.name}`, () => compare(engine(), item));
+    for (const item of cases) test(`${item.op}: ${item.name}`, () => compare(item));
   });
 }
