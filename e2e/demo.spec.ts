@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test, type Page } from 'playwright/test';
 import { accessibilityFaults } from './accessibility.ts';
-import { DemoPage, tinyModel } from './demo-page.ts';
+import { DemoPage, microModel } from './demo-page.ts';
 
 // One page for all: each would load the model anew, which is what takes time on the software adapter.
 test.describe.configure({ mode: 'serial' });
@@ -13,7 +13,7 @@ test.beforeAll(async ({ browser }) => {
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
   page = await context.newPage();
   demo = new DemoPage(page);
-  await page.goto(tinyModel);
+  await page.goto(`/${microModel}`);
 });
 
 test.afterAll(() => page.close());
@@ -97,7 +97,7 @@ test('history brings a picture back', async () => {
 
 test('several requests share the engine, in an order that can be changed', async () => {
   await page.getByLabel('Pictures').selectOption('1');
-  await demo.setSteps(40);
+  await demo.setSteps(80);
   const rows = demo.queue
     .getByRole('listitem')
     .filter({ has: page.getByRole('button', { name: /^Cancel/ }) });

@@ -5,12 +5,15 @@ import { writeMicroSd } from '@calotype/dev/micro-sd';
 import { fileHandler } from '@calotype/dev/serve';
 import { modelHost } from './demo-page.ts';
 
+/** Of the model's UNet: a step takes long enough for a test to meet it. */
+const BLOCKS = 40;
+
 /** Playwright's global set-up: a model host on an origin of its own, as a visitor's model would have. */
 export default async function setup(): Promise<() => void> {
   const fixtures = await unpackFixtures();
-  const [tiny, micro] = [join(fixtures, 'tiny-sd'), join(fixtures, 'micro-sd')];
-  await writeMicroSd(micro, tiny);
-  const handle = fileHandler({ '/tiny-sd/': tiny, '/micro-sd/': micro });
+  const micro = join(fixtures, 'micro-sd-steady');
+  await writeMicroSd(micro, join(fixtures, 'tiny-sd'), BLOCKS);
+  const handle = fileHandler({ '/micro-sd/': micro });
   const server = createServer((request, response) => {
     // On every answer: without them a missing optional file is no 404 to the page but a network failure.
     response.setHeader('access-control-allow-origin', '*');

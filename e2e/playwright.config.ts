@@ -7,7 +7,8 @@ export default defineConfig({
   testDir: '.',
   globalSetup: fileURLToPath(new URL('./model-host.ts', import.meta.url)),
   outputDir: '../test-results/e2e',
-  workers: 2,
+  // Two at a time take longer than one after the other on two cores: SwiftShader itself keeps both busy.
+  workers: 1,
   timeout: 300_000,
   expect: { timeout: 30_000 },
   use: {
@@ -16,7 +17,7 @@ export default defineConfig({
     trace: 'retain-on-failure',
   },
   webServer: {
-    command: 'node scripts/bootstrap.mjs start --port 4321',
+    command: `node scripts/bootstrap.mjs start --port 4321 ${process.env['DEMO_IS_BUILT'] ? '--built' : ''}`,
     cwd: '..',
     url: 'http://localhost:4321',
     timeout: 120_000,

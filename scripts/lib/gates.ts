@@ -20,6 +20,8 @@ export interface Gate {
 
 const resultsDir = join(root, 'test-results');
 const demo = join(root, 'examples', 'demo');
+/** Whether this process has built the demo page. */
+let demoIsBuilt = false;
 
 /**
  * Every gate in the order `npm test` runs them, the quick ones first. Those of a row run at the same time, as the first of
@@ -29,6 +31,8 @@ export const gates: Gate[][] = [
   [
     { name: 'format', run: () => oneCheck('prettier', ['--check', '--log-level', 'warn', '.']) },
     { name: 'types', run: types },
+    // Where it has to be installed, that is a minute of waiting for the disk and the network.
+    { name: 'browser', run: () => oneCheck('tsx', [join('scripts', 'lib', 'browser.ts')]) },
   ],
   [{ name: 'lint', run: () => oneCheck('oxlint', ['--type-aware', '--deny-warnings']) }],
   [{ name: 'unit', run: () => vitest('unit') }],
@@ -67,8 +71,9 @@ export async function build(): Promise<Outcome> {
     if (code !== 0) print(`build of ${folder} failed`);
   }
   const code = await runTool('vite', ['build', '--logLevel', 'warn'], { cwd: demo });
-  count(outcome, code === 0);
-  if (code === 0) print(`The demo page is in ${relative(root, join(demo, 'dist'))}`);
+  demoIsBuilt = code === 0;
+  count(outcome, demoIsBuilt);
+  if (demoIsBuilt) print(`The demo page is in ${relative(root, join(demo, 'dist'))}`);
   return outcome;
 }
 
@@ -187,7 +192,7 @@ async function endToEnd(): Promise<Outcome> {
   const code = await runTool(
     'playwright',
     ['test', '--config', 'e2e/playwright.config.ts', '--reporter', 'list,json'],
-    { env: { PLAYWRIGHT_JSON_OUTPUT_FILE: file } },
+    { env: { PLAYWRIGHT_JSON_OUTPUT_FILE: file, ...(demoIsBuilt && { DEMO_IS_BUILT: 'yes' }) } },
   );
   if (!existsSync(file)) return { passed: 0, failed: 1, notes: ['e2e: playwright wrote no report'] };
   const { stats, suites } = JSON.parse(readFileSync(file, 'utf8')) as PlaywrightReport;

@@ -131,7 +131,9 @@ function installFromDebian(): string | undefined {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   try {
     execFileSync('apt-get', ['update', '-qq'], quietly);
-    execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], { ...quietly, env });
+    // What it recommends is for desktops: a printer's settings, a battery's state.
+    const options = ['-y', '-qq', '--no-install-recommends'];
+    execFileSync('apt-get', ['install', ...options, 'chromium'], { ...quietly, env });
   } catch {
     // apt-get has said why.
     return undefined;

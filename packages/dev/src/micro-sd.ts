@@ -28,18 +28,19 @@ const WIDTH = 64;
  *
  * @param folder to write to
  * @param tinySd folder of tiny-sd
+ * @param blocks how often the UNet goes through its linear layers: steps that take their time, with no kernel or weight more
  */
-export async function writeMicroSd(folder: string, tinySd: string): Promise<void> {
+export async function writeMicroSd(folder: string, tinySd: string, blocks = 1): Promise<void> {
   const copies = shared.map(async (path) => [path, await readFile(join(tinySd, path))] as const);
   const graphs = Object.entries({
-    text_encoder: textEncoder,
-    unet,
-    vae_decoder: decoder,
-    vae_encoder: encoder,
+    text_encoder: textEncoder(),
+    unet: unet(blocks),
+    vae_decoder: decoder(),
+    vae_encoder: encoder(),
   });
   const files = [
     ...(await Promise.all(copies)),
-    ...graphs.map(([component, graph]) => [`${component}/model.onnx`, graph()] as const),
+    ...graphs.map(([component, graph]) => [`${component}/model.onnx`, graph] as const),
   ];
   for (const [path, bytes] of files) {
     const file = join(folder, path);
@@ -62,23 +63,27 @@ function textEncoder(): Uint8Array<ArrayBuffer> {
   });
 }
 
-/** Linear layers of the UNet. */
-const layers = ['to_q', 'to_k', 'to_v', 'to_out.0'];
+/** Linear layers of a block of the UNet. */
+const linear = ['to_q', 'to_k', 'to_v', 'to_out.0'];
 
 /**
  * Says that the noise is the sample, give or take something of the prompt, of the time and of linear layers, which are named
- * like those of an attention block, and of which each is the same kernel again. Rows are latents as they lie in memory.
+ * like those of attention blocks, and of which each is the same kernel again. Rows are latents as they lie in memory.
  */
-function unet(): Uint8Array<ArrayBuffer> {
-  const block = layers.flatMap((layer, i) => [
-    {
-      ...node('MatMul', [`h${i}`, layer], `${layer}_y`),
-      name: `/down_blocks.0/attentions.0/transformer_blocks.0/attn1/${layer}/MatMul`,
-    },
-    node('Tanh', [`${layer}_y`], `${layer}_tanh`),
-    node('Mul', [`${layer}_tanh`, 'tenth'], `${layer}_tenth`),
-    node('Add', [`h${i}`, `${layer}_tenth`], `h${i + 1}`),
-  ]);
+function unet(blocks: number): Uint8Array<ArrayBuffer> {
+  const layers = Array.from({ length: blocks * linear.length }, (_, i) => {
+    const layer = linear[i % linear.length]!;
+    const block = Math.floor(i / linear.length);
+    return [
+      {
+        ...node('MatMul', [`h${i}`, layer], `y${i}`),
+        name: `/down_blocks.0/attentions.0/transformer_blocks.${block}/attn1/${layer}/MatMul`,
+      },
+      node('Tanh', [`y${i}`], `tanh${i}`),
+      node('Mul', [`tanh${i}`, 'tenth'], `tenth${i}`),
+      node('Add', [`h${i}`, `tenth${i}`], `h${i + 1}`),
+    ];
+  });
   return model({
     inputs: [
       { name: 'sample', dtype: 'float32', shape: ['batch', CHANNELS, 'height', 'width'] },
@@ -87,7 +92,7 @@ function unet(): Uint8Array<ArrayBuffer> {
     ],
     outputs: [{ name: 'out_sample', dtype: 'float32', shape: ['batch', CHANNELS, 'height', 'width'] }],
     initializers: {
-      ...Object.fromEntries(layers.map((layer) => [layer, weights(layer, [WIDTH, WIDTH], 0.2)])),
+      ...Object.fromEntries(linear.map((layer) => [layer, weights(layer, [WIDTH, WIDTH], 0.2)])),
       times: weights('times', [1000, WIDTH], 0.05),
       tenth: float32([], [0.1]),
       row_axis: int64([1], [1]),
@@ -100,7 +105,7 @@ function unet(): Uint8Array<ArrayBuffer> {
       node('Add', ['prompt', 'time'], 'embedding'),
       node('Reshape', ['sample', 'rows_shape'], 'rows'),
       node('Add', ['rows', 'embedding'], 'h0'),
-      ...block,
+      ...layers.flat(),
       node('Shape', ['sample'], 'shape'),
       node('Reshape', [`h${layers.length}`, 'shape'], 'out_sample'),
     ],
