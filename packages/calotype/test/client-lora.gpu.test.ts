@@ -1,6 +1,6 @@
-import { Engine } from '@calotype/core';
 import { writeSafetensors, type SafeTensor } from '@calotype/dev/safetensors';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { LoraError, TextToImageClient, TextToImagePipeline, type GenerateResult } from '../src/index.ts';
 import { randoms } from './merged-model.ts';
 
@@ -54,7 +54,7 @@ function worst(a: Uint8ClampedArray, b: Uint8ClampedArray): number {
 
 /** Pictures of pipelines in the page, which have one set of LoRAs at a time. */
 async function expected(loras: readonly [file: Blob, scale: number][][]): Promise<Uint8ClampedArray[]> {
-  using engine = await Engine.create({ precision: 'f32' });
+  const engine = await pageEngine();
   using pipeline = await TextToImagePipeline.fromPretrained(folder, { engine, warmUp: false });
   const pictures: Uint8ClampedArray[] = [];
   for (const set of loras) {

@@ -1,5 +1,6 @@
 import { Engine, ModelCache } from '@calotype/core';
 import { afterAll, expect, test } from 'vitest';
+import { pageEngine } from '../../core/test/engine.ts';
 import { planPipeline, TextToImagePipeline, type GenerateOptions } from '../src/index.ts';
 
 const source = '/fixtures/tiny-sd/';
@@ -23,10 +24,16 @@ async function picture(pipeline: TextToImagePipeline): Promise<Uint8ClampedArray
   return images[0]!.data;
 }
 
-/** Counts the bytes of all buffers of a device, whatever they are for, that are not destroyed. */
-function countBytes(device: GPUDevice): { peak: number } {
-  const count = { now: 0, peak: 0 };
+/** On the page's device, which has most of these kernels, or keeps them for others. */
+async function newEngine(): Promise<Engine> {
+  const { device } = await pageEngine();
+  return Engine.create({ device, precision: 'f32' });
+}
+
+/** Counts the bytes of all buffers that are made on a device from now on, whatever they are for, and not destroyed. */
+function countBytes(device: GPUDevice): { peak: number } & Disposable {
   const create = device.createBuffer.bind(device);
+  const count = { now: 0, peak: 0, [Symbol.dispose]: () => void (device.createBuffer = create) };
   device.createBuffer = (descriptor) => {
     const buffer = create(descriptor);
     const destroy = buffer.destroy.bind(buffer);
@@ -45,8 +52,8 @@ function countBytes(device: GPUDevice): { peak: number } {
 
 test('stages take turns in a budget, and the picture is the same; memory is as planned', async () => {
   const cache = await ModelCache.open({ name: cacheName });
-  using engine = await Engine.create({ precision: 'f32' });
-  const bytes = countBytes(engine.device);
+  using engine = await newEngine();
+  using bytes = countBytes(engine.device);
   const plan = await planPipeline(source, { engine, cache, batch: 2 });
   expect(plan.fetchBytes).toBeGreaterThan(0);
   using pipeline = await TextToImagePipeline.fromPretrained(source, { engine, cache, warmUp: false });
@@ -58,7 +65,6 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
 
   const memoryBudget = Math.round((plan.swappedPeakBytes + plan.peakBytes) / 2);
   expect((await pipeline.plan({ batch: 2, memoryBudget })).fit).toBe('swapped');
-  // On the same device, which has the kernels.
   using small = await Engine.create({ device: engine.device, precision: 'f32', memoryBudget });
   using swapping = await TextToImagePipeline.fromPretrained(source, { engine: small, cache });
   expect(await picture(swapping)).toEqual(expected);
@@ -70,7 +76,7 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
 
 test('a model that was loaded once needs no network', async () => {
   const cache = await ModelCache.open({ name: cacheName });
-  using engine = await Engine.create({ precision: 'f32' });
+  using engine = await newEngine();
   const options = { engine, cache, warmUp: false } as const;
   const small = '/fixtures/micro-sd/';
   using before = await TextToImagePipeline.fromPretrained(small, options);

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { commands } from 'vitest/browser';
-import { Engine } from '../../src/gpu/engine.ts';
 import { createSession } from '../../src/session.ts';
 import { Tensor } from '../../src/tensor/tensor.ts';
 import { lookup } from '../../src/ops/registry.ts';
+import { pageEngine } from '../engine.ts';
 import { nameExpanded, runCase, type CaseFiles, type Outcome } from './case.ts';
 import { knownFailures } from './known-failures.ts';
 import { report } from './report.ts';
@@ -29,7 +29,7 @@ async function load(name: string): Promise<CaseFiles> {
 }
 
 async function runAll(names: readonly string[]): Promise<Outcome[]> {
-  using engine = await Engine.create({ precision: 'f32' });
+  const engine = await pageEngine();
   // onnxruntime forgets its pipelines with its last session, and the losses are the same eight kernels 80 times.
   using kept = await createSession(await bytes('test_det_2d/model.onnx'), { engine, precision: 'f32' });
   const { y } = await kept.run({ x: new Tensor('float32', [2, 2], Float32Array.of(1, 2, 3, 4)) });
