@@ -55,16 +55,16 @@ test('the picture can be downloaded, copied and linked to', async () => {
 test('replay gives the same picture', async () => {
   const before = await demo.fingerprint();
   await page.getByRole('button', { name: 'Replay' }).click();
-  await expect(demo.stop).toBeVisible();
+  await expect(demo.history.getByRole('img')).toHaveCount(2);
   await demo.printed(1);
   expect(await demo.fingerprint()).toBe(before);
-  await expect(demo.history.getByRole('img')).toHaveCount(2);
 });
 
 test('a run is stopped, and the next one works', async () => {
-  await demo.setSteps(60);
+  // Whichever step it is when it is looked at.
+  await demo.setSteps(150);
   await demo.prompt.press('Enter');
-  await expect(demo.doing).toContainText(/Denoising, step [2-9] of/);
+  await expect(demo.doing).toContainText(/Denoising, step \d+ of/);
   await page.keyboard.press('Escape');
   await expect(demo.start).toHaveText(/^Develop/, { timeout: 2_000 });
   await expect(page.getByRole('status')).toHaveText('Stopped.');
