@@ -1,6 +1,6 @@
-import { Engine } from '@calotype/core';
+import type { Engine } from '@calotype/core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { pageEngine } from '../../core/test/engine.ts';
+import { engineBeside } from '../../core/test/engine.ts';
 import { DiffusionEngine, type ClientProgress, type ModelSpec } from '../src/index.ts';
 import type { GenerateInput } from '../src/worker/messages.ts';
 
@@ -25,11 +25,7 @@ beforeAll(async () => {
     cpuLink: () => {
       throw new Error('this test wants none');
     },
-    // On the page's device, which has most of these kernels.
-    createEngine: async () => {
-      const { device } = await pageEngine();
-      return (engine = await Engine.create({ device, precision: 'f32' }));
-    },
+    createEngine: async () => (engine = await engineBeside()),
     // Reads back too, in runs of more than a second.
     checkpointMs: Infinity,
   });

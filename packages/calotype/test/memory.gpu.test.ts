@@ -1,6 +1,6 @@
 import { Engine, ModelCache } from '@calotype/core';
 import { afterAll, expect, test } from 'vitest';
-import { pageEngine } from '../../core/test/engine.ts';
+import { engineBeside } from '../../core/test/engine.ts';
 import { planPipeline, TextToImagePipeline, type GenerateOptions } from '../src/index.ts';
 
 const source = '/fixtures/tiny-sd/';
@@ -22,12 +22,6 @@ afterAll(async () => {
 async function picture(pipeline: TextToImagePipeline): Promise<Uint8ClampedArray> {
   const { images } = await pipeline.generate(request);
   return images[0]!.data;
-}
-
-/** On the page's device, which has most of these kernels, or keeps them for others. */
-async function newEngine(): Promise<Engine> {
-  const { device } = await pageEngine();
-  return Engine.create({ device, precision: 'f32' });
 }
 
 /** Counts the bytes of all buffers that are made on a device from now on, whatever they are for, and not destroyed. */
@@ -52,7 +46,7 @@ function countBytes(device: GPUDevice): { peak: number } & Disposable {
 
 test('stages take turns in a budget, and the picture is the same; memory is as planned', async () => {
   const cache = await ModelCache.open({ name: cacheName });
-  using engine = await newEngine();
+  using engine = await engineBeside();
   using bytes = countBytes(engine.device);
   const plan = await planPipeline(source, { engine, cache, batch: 2 });
   expect(plan.fetchBytes).toBeGreaterThan(0);
@@ -76,7 +70,7 @@ test('stages take turns in a budget, and the picture is the same; memory is as p
 
 test('a model that was loaded once needs no network', async () => {
   const cache = await ModelCache.open({ name: cacheName });
-  using engine = await newEngine();
+  using engine = await engineBeside();
   const options = { engine, cache, warmUp: false } as const;
   const small = '/fixtures/micro-sd/';
   using before = await TextToImagePipeline.fromPretrained(small, options);

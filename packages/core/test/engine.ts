@@ -14,7 +14,16 @@ export function pageEngine(): Promise<Engine> {
   return shared;
 }
 
-/** The same for a file of cases: there before the first test, in all precisions. */
+/**
+ * One more engine on the page's device, which has most kernels, or keeps them for others: with budgets and counters of its own.
+ * Whoever asks disposes of it.
+ */
+export async function engineBeside(): Promise<Engine> {
+  const { device } = await pageEngine();
+  return Engine.create({ device, precision: 'f32' });
+}
+
+/** The page's engine for a file of cases: there before the first test, in all precisions. */
 export function openEngine(): () => Engine {
   let engine: Engine;
   beforeAll(async () => void (engine = await pageEngine()));
