@@ -109,6 +109,8 @@ interface VitestReport {
   testResults: {
     name: string;
     status: string;
+    /** What went wrong outside of tests: on import, before or after all of them. */
+    message: string;
     assertionResults: { status: string; fullName: string; failureMessages?: string[] }[];
   }[];
 }
@@ -123,7 +125,7 @@ async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
   const report = JSON.parse(await readFile(file, 'utf8')) as VitestReport;
   const tests = report.testResults.flatMap((result) => result.assertionResults);
   const skippedTests = tests.filter(({ status }) => status !== 'passed' && status !== 'failed');
-  // A file that does not even load has no tests to fail.
+  // What fails on import, or before the first test, leaves no test that failed.
   const brokenFiles = report.testResults.filter(
     (result) =>
       result.status === 'failed' && !result.assertionResults.some(({ status }) => status === 'failed'),
@@ -139,7 +141,9 @@ async function vitest(project: 'unit' | 'gpu'): Promise<Outcome> {
         return `failed: ${relative(root, name)}: ${fullName}: ${reason}`;
       }),
   );
-  for (const { name } of brokenFiles) notes.push(`failed: ${relative(root, name)} does not load`);
+  for (const { name, message } of brokenFiles) {
+    notes.push(`failed: ${relative(root, name)} before its tests: ${message.split('\n')[0]}`);
+  }
   const needsHalves = (name: string): boolean => project === 'gpu' && /\bf16\b|shader-f16/.test(name);
   const half = skippedTests.filter(({ fullName }) => needsHalves(fullName)).length;
   if (half) notes.push(`f16: ${half} skipped (no shader-f16 on this adapter)`);

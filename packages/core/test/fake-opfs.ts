@@ -1,7 +1,9 @@
 // The origin-private file system and Web Locks in memory, for Node.
 
 export interface FakeOpfs {
-  readonly root: FileSystemDirectoryHandle;
+  /** The same folder as pages see it, and as workers do, whose files have synchronous access. */
+  readonly pageRoot: FileSystemDirectoryHandle;
+  readonly workerRoot: FileSystemDirectoryHandle;
   /** Most bytes that all files may hold. */
   quota: number;
   /** Bytes that all files hold. */
@@ -13,6 +15,10 @@ export interface FakeOpfs {
 interface FakeFile {
   kind: 'file';
   bytes: Uint8Array<ArrayBuffer>;
+  /** How many have it open so that nobody may change it. */
+  readers: number;
+  /** How many have it open to change it: one in place, or several by streams. */
+  streams: number;
   isOpen: boolean;
 }
 
@@ -21,8 +27,10 @@ interface FakeFolder {
   entries: Map<string, FakeFile | FakeFolder>;
 }
 
-/** @param sync whether files have synchronous access, as they do in workers */
-export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
+/** What others do meanwhile. */
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+export function fakeOpfs(): FakeOpfs {
   const top: FakeFolder = { kind: 'directory', entries: new Map() };
   const filesOf = (folder: FakeFolder): FakeFile[] =>
     [...folder.entries.values()].flatMap((entry) => (entry.kind === 'file' ? [entry] : filesOf(entry)));
@@ -48,11 +56,27 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
     file.bytes = grown;
   };
 
-  const fileHandle = (name: string, file: FakeFile): unknown => ({
+  const fileHandle = (name: string, file: FakeFile, sync: boolean): unknown => ({
     kind: 'file',
     name,
-    getFile: async () => new File([file.bytes], name),
+    async getFile() {
+      const { bytes } = file;
+      // Readable until the file changes.
+      const blob = (from?: number, to?: number): Blob => {
+        const part = new Blob([bytes]).slice(from, to);
+        const arrayBuffer = async (): Promise<ArrayBuffer> => {
+          await turn();
+          if (file.bytes !== bytes) throw new DOMException(name, 'NotReadableError');
+          return part.arrayBuffer();
+        };
+        const text = async (): Promise<string> => new TextDecoder().decode(await arrayBuffer());
+        return { size: part.size, slice: blob, arrayBuffer, text } as unknown as Blob;
+      };
+      return blob();
+    },
     async createWritable({ keepExistingData = false } = {}) {
+      if (file.isOpen || file.readers) throw new DOMException('open elsewhere', 'NoModificationAllowedError');
+      file.streams++;
       const copy: FakeFile = { ...file, bytes: keepExistingData ? file.bytes : new Uint8Array() };
       return {
         async write(data: string | { position: number; data: Uint8Array }) {
@@ -61,6 +85,8 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
         },
         truncate: async (size: number) => void (copy.bytes = copy.bytes.slice(0, size)),
         async close() {
+          await turn();
+          file.streams--;
           file.bytes = new Uint8Array();
           put(file, 0, copy.bytes);
         },
@@ -68,17 +94,22 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
     },
     ...(sync && {
       async createSyncAccessHandle({ mode }: { mode?: string } = {}) {
+        const isChanging = file.isOpen || file.streams > 0;
+        if (isChanging || (mode !== 'read-only' && file.readers > 0)) {
+          throw new DOMException('open elsewhere', 'NoModificationAllowedError');
+        }
         if (mode === 'read-only') {
+          file.readers++;
+          await turn();
           return {
             read(target: Uint8Array, { at }: { at: number }) {
               const bytes = file.bytes.subarray(at, at + target.length);
               target.set(bytes);
               return bytes.length;
             },
-            close: () => {},
+            close: () => void file.readers--,
           };
         }
-        if (file.isOpen) throw new DOMException('open elsewhere', 'NoModificationAllowedError');
         file.isOpen = true;
         return {
           getSize: () => file.bytes.length,
@@ -94,10 +125,10 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
     }),
   });
 
-  const folderHandle = (name: string, folder: FakeFolder): FileSystemDirectoryHandle => {
+  const folderHandle = (name: string, folder: FakeFolder, sync: boolean): FileSystemDirectoryHandle => {
     const handleOf = (child: string): unknown => {
       const entry = folder.entries.get(child)!;
-      return entry.kind === 'file' ? fileHandle(child, entry) : folderHandle(child, entry);
+      return entry.kind === 'file' ? fileHandle(child, entry, sync) : folderHandle(child, entry, sync);
     };
     const find = (child: string, kind: 'file' | 'directory', create: boolean): unknown => {
       const entry = folder.entries.get(child);
@@ -106,7 +137,9 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
       if (!entry) {
         folder.entries.set(
           child,
-          kind === 'file' ? { kind, bytes: new Uint8Array(), isOpen: false } : { kind, entries: new Map() },
+          kind === 'file'
+            ? { kind, bytes: new Uint8Array(), readers: 0, streams: 0, isOpen: false }
+            : { kind, entries: new Map() },
         );
       }
       return handleOf(child);
@@ -135,7 +168,10 @@ export function fakeOpfs({ sync = false }: { sync?: boolean } = {}): FakeOpfs {
       },
     } as unknown as FileSystemDirectoryHandle;
   };
-  return Object.defineProperty(opfs, 'root', { value: folderHandle('', top) }) as unknown as FakeOpfs;
+  return Object.defineProperties(opfs, {
+    pageRoot: { value: folderHandle('', top, false) },
+    workerRoot: { value: folderHandle('', top, true) },
+  }) as unknown as FakeOpfs;
 }
 
 /** Web Locks of one origin. */

@@ -346,7 +346,7 @@ export class CachedFile implements ByteSource {
             signal,
           );
       opened.note = { ...opened.note, size };
-      await entry.write(opened.note);
+      await this.#writeNote(opened);
     });
     for (const [chunk, bytes] of await chunks.sizes()) {
       there.set(chunk, bytes);
@@ -356,7 +356,7 @@ export class CachedFile implements ByteSource {
   }
 
   async #seal(opened: Opened): Promise<void> {
-    const { expected, entry } = opened;
+    const { expected } = opened;
     if (expected !== undefined) {
       if (!opened.verifier) this.#beginVerifying(opened);
       const actual = await opened.verifier!.digest();
@@ -368,7 +368,14 @@ export class CachedFile implements ByteSource {
     }
     opened.note = { ...opened.note, complete: true, sha256: expected };
     this.report.sha256 = expected;
-    await entry.write(opened.note);
+    await this.#writeNote(opened);
+  }
+
+  /** Not over the note of other contents, which another tab may have begun meanwhile. */
+  async #writeNote({ entry, note }: Opened): Promise<void> {
+    await this.#host.locks.request(this.#lock, async () => {
+      if ((await entry.note())?.generation === note.generation) await entry.write(note);
+    });
   }
 
   /** Removes what is there of the file; whoever waits for it hears `reason`, and the next read begins anew. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { fakeHost, type FakeHost } from '../../test/fake-host.ts';
 import { fakeLocks, fakeOpfs, type FakeOpfs } from '../../test/fake-opfs.ts';
 import { DigestError, FileChangedError, QuotaError, SourceError } from '../errors.ts';
+import type { SyncFileHandle } from './chunk-folder.ts';
 import type { CachedStore, FetchProgress } from './cached-store.ts';
 import { BLOCK_BYTES } from '../source/source.ts';
 import { type CachedStoreOptions, ModelCache, type ModelCacheOptions } from './model-cache.ts';
@@ -22,22 +23,23 @@ interface Setup {
   opfs: FakeOpfs;
   locks: LockManager;
   cache: ModelCache;
-  /** A page of its own on the same origin. */
-  open: (options?: CachedStoreOptions) => Promise<CachedStore>;
+  /** A page or worker of its own on the same origin. */
+  open: (options?: CachedStoreOptions, inWorker?: boolean) => Promise<CachedStore>;
 }
 
 async function setup(options: { sync?: boolean } & Pick<ModelCacheOptions, 'maxBytes'> = {}): Promise<Setup> {
   const host = fakeHost({ weights, graph });
-  const opfs = fakeOpfs(options);
+  const opfs = fakeOpfs();
   const locks = fakeLocks();
-  const openCache = (): Promise<ModelCache> => ModelCache.open({ ...options, root: opfs.root, locks });
+  const openCache = (inWorker = options.sync): Promise<ModelCache> =>
+    ModelCache.open({ ...options, root: inWorker ? opfs.workerRoot : opfs.pageRoot, locks });
   return {
     host,
     opfs,
     locks,
     cache: await openCache(),
-    open: async (storeOptions = {}) =>
-      (await openCache()).store(url, { fetch: host.fetch, backoffMs: 1, ...storeOptions }),
+    open: async (storeOptions = {}, inWorker) =>
+      (await openCache(inWorker)).store(url, { fetch: host.fetch, backoffMs: 1, ...storeOptions }),
   };
 }
 
@@ -261,14 +263,43 @@ describe('servers', () => {
 });
 
 describe('tabs and models', () => {
-  test('two tabs fetch a file once between them', async () => {
-    const { host, open } = await setup({ sync: true });
-    const [a, b] = await Promise.all([open(), open()]);
-    const files = await Promise.all([a.open('weights'), b.open('weights')]);
-    for (const bytes of await Promise.all(files.map((file) => file.read(0, weights.length)))) {
-      expect(equal(bytes, weights)).toBe(true);
+  test('pages and workers fetch files once between them', async () => {
+    const { host, open } = await setup();
+    const whereabouts = [true, false, true, false];
+    await Promise.all(
+      whereabouts.map(async (inWorker) => {
+        const store = await open({}, inWorker);
+        for (const [path, contents] of [
+          ['graph', graph],
+          ['weights', weights],
+        ] as const) {
+          const file = await store.open(path);
+          for (let at = 0; at < contents.length; at += 5 * MiB) {
+            const part = contents.subarray(at, at + 5 * MiB);
+            expect(equal(await file.read(at, part.length), part)).toBe(true);
+          }
+        }
+      }),
+    );
+    expect(host.sent).toBe(graph.length + weights.length);
+  });
+
+  test('what a closed page still has open is waited for', async () => {
+    const { opfs, open } = await setup({ sync: true });
+    const store = await open();
+    const file = await store.open('weights');
+    await file.size();
+    const path = opfs.paths().find((name) => name.endsWith('note.json'))!;
+    const names = path.split('/').slice(0, -1);
+    let folder = opfs.workerRoot;
+    for (const name of names) folder = await folder.getDirectoryHandle(name);
+    for await (const generation of folder.values()) {
+      if (generation.kind !== 'directory') continue;
+      const chunk = (await generation.getFileHandle('0', { create: true })) as SyncFileHandle;
+      const left = await chunk.createSyncAccessHandle();
+      setTimeout(() => left.close(), 50);
     }
-    expect(host.sent).toBe(weights.length);
+    expect(equal(await file.read(0, 3 * MiB), weights.subarray(0, 3 * MiB))).toBe(true);
   });
 
   test('two tabs, and a server that ignores ranges', async () => {

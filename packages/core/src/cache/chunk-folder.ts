@@ -1,6 +1,10 @@
 import { SourceError } from '../errors.ts';
 import { BLOCK_BYTES } from '../source/source.ts';
 
+/** How often, and after how many milliseconds, to ask again for a file that another page still has open. */
+const RELEASE_TRIES = 50;
+const RELEASE_MS = 20;
+
 /** Appends to one chunk. */
 export interface ChunkWriter {
   /** Bytes that are there. */
@@ -36,16 +40,33 @@ export class ChunkFolder {
         sizes.set(Number(name), (await handle.getFile()).size);
       } catch (error) {
         // Another tab removed it after it was listed.
-        if (!(error instanceof DOMException && error.name === 'NotFoundError')) throw error;
+        if (!isNamed(error, 'NotFoundError')) throw error;
       }
     }
     return sizes;
   }
 
-  /** Opens a chunk for appending: synchronously in workers, which writes in place; else by a stream. */
+  /** Bytes that are there of a chunk. */
+  async size(chunk: number): Promise<number> {
+    const handle = await this.#folder.getFileHandle(String(chunk), { create: true });
+    return (await handle.getFile()).size;
+  }
+
+  /**
+   * Opens a chunk for appending: synchronously in workers, which writes in place; else by a stream. Not one that is
+   * finished: it may be open for reading elsewhere, which excludes writers.
+   */
   async writer(chunk: number): Promise<ChunkWriter> {
     const handle = await this.#folder.getFileHandle(String(chunk), { create: true });
-    return isSync(handle) ? SyncWriter.open(handle) : StreamWriter.open(handle);
+    for (let left = RELEASE_TRIES; ; left--) {
+      try {
+        return await (isSync(handle) ? SyncWriter.open(handle) : StreamWriter.open(handle));
+      } catch (error) {
+        // A page that was closed amid a download lets go of its lock a little sooner than of its files.
+        if (left === 0 || !isNamed(error, 'NoModificationAllowedError')) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RELEASE_MS));
+      }
+    }
   }
 
   /**
@@ -91,9 +112,14 @@ async function openForReading(handle: SyncFileHandle): Promise<SyncAccess | unde
   try {
     return await handle.createSyncAccessHandle({ mode: 'read-only' });
   } catch (error) {
-    if (error instanceof DOMException && error.name === 'NoModificationAllowedError') return undefined;
+    if (isNamed(error, 'NoModificationAllowedError')) return undefined;
     throw error;
   }
+}
+
+/** Whether it is the browser's exception of that name. */
+export function isNamed(error: unknown, name: string): boolean {
+  return error instanceof DOMException && error.name === name;
 }
 
 /** What browsers give in workers only; TypeScript's DOM library leaves it out. */

@@ -1,7 +1,7 @@
 import { Exchange, Patience, type FetchOptions } from '../source/fetch.ts';
 import { checkVersion, streamRange, type RemoteFile } from '../source/remote-file.ts';
 import { BLOCK_BYTES } from '../source/source.ts';
-import type { ChunkFolder, ChunkWriter } from './chunk-folder.ts';
+import { isNamed, type ChunkFolder, type ChunkWriter } from './chunk-folder.ts';
 import type { Gate } from './jobs.ts';
 
 /** Bytes of one file on their way from a server into chunks. */
@@ -44,6 +44,7 @@ export function fetchChunk(
   const bytes = chunkBytes(size, chunk);
   const from = chunk * BLOCK_BYTES;
   const fetchIt = async (): Promise<void> => {
+    if ((await chunks.size(chunk)) === bytes) return download.onChunk(chunk, bytes);
     const writer = await chunks.writer(chunk);
     try {
       if (writer.at > bytes) await writer.clear();
@@ -145,5 +146,5 @@ async function write(
 
 /** Whether the browser refused storage. */
 export function isQuota(error: unknown): boolean {
-  return error instanceof DOMException && error.name === 'QuotaExceededError';
+  return isNamed(error, 'QuotaExceededError');
 }

@@ -1,5 +1,5 @@
 import type { FileVersion } from '../source/remote-file.ts';
-import { ChunkFolder, isSync, type SyncFileHandle } from './chunk-folder.ts';
+import { ChunkFolder, isNamed, isSync, type SyncFileHandle } from './chunk-folder.ts';
 
 /** What the cache notes of a file, beside its chunks. */
 export interface EntryNote extends FileVersion {
@@ -15,6 +15,9 @@ export interface EntryNote extends FileVersion {
 }
 
 const NOTE = 'note.json';
+
+/** How often to begin a read anew that another tab's write came into. */
+const READ_TRIES = 20;
 
 /** One file in the cache: a folder that holds a note and a folder of chunks. */
 export class CacheEntry {
@@ -72,15 +75,16 @@ export async function readJson(
   folder: FileSystemDirectoryHandle,
   name: string,
 ): Promise<Record<string, unknown> | undefined> {
-  try {
-    const file = await (await folder.getFileHandle(name)).getFile();
-    const value: unknown = JSON.parse(await file.text());
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError || (error instanceof DOMException && error.name === 'NotFoundError')) {
-      return undefined;
+  for (let left = READ_TRIES; ; left--) {
+    try {
+      const file = await (await folder.getFileHandle(name)).getFile();
+      const value: unknown = JSON.parse(await file.text());
+      return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+    } catch (error) {
+      if (error instanceof SyntaxError || isNamed(error, 'NotFoundError')) return undefined;
+      // A `File` can be read until the file is written again, by another tab for instance.
+      if (left === 0 || !isNamed(error, 'NotReadableError')) throw error;
     }
-    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 import { QuotaError, UnsupportedCacheError } from '../errors.ts';
 import type { FetchOptions } from '../source/fetch.ts';
+import { isNamed } from './chunk-folder.ts';
 import { CachedStore, type FetchProgress } from './cached-store.ts';
 import { CacheEntry, readJson, writeJson } from './entry.ts';
 import { nameOf } from './verifier.ts';
@@ -120,7 +121,10 @@ export class ModelCache {
     const models: CachedModel[] = [];
     for await (const folder of this.#root.values()) {
       if (folder.kind !== 'directory') continue;
-      const model = await describe(folder);
+      const model = await describe(folder).catch((error: unknown) => {
+        // Another tab evicted it meanwhile.
+        if (!isNamed(error, 'NotFoundError')) throw error;
+      });
       if (model) models.push(model);
     }
     return models.toSorted((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime());
@@ -156,7 +160,7 @@ export class ModelCache {
     const signal = AbortSignal.timeout(RELEASE_MS);
     const remove = async (): Promise<true> => {
       await this.#root.removeEntry(name, { recursive: true }).catch((error: unknown) => {
-        if (!(error instanceof DOMException) || error.name !== 'NotFoundError') throw error;
+        if (!isNamed(error, 'NotFoundError')) throw error;
       });
       return true;
     };

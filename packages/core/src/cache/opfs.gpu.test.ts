@@ -65,10 +65,11 @@ test('a worker that is killed amid a download leaves what it got to the next', a
   expect((news as ReadNews & { kind: 'done' }).sent).toBeLessThanOrEqual(bytes - 3 * 2 ** 20);
 });
 
-test('a page and a worker fetch a file once between them', async () => {
-  const cacheName = fresh();
-  const both = await Promise.all([readInWorker({ cacheName, bytes }), readOnPage({ cacheName, bytes })]);
-  expect(both).toMatchObject([{ isRight: true }, { isRight: true }]);
-  const sent = both.reduce((sum, news) => sum + (news.kind === 'done' ? news.sent : 0), 0);
-  expect(sent).toBe(bytes);
+// More than once, since what they would do to each other takes its moment: without care half of such rounds fail.
+test.each([1, 2, 3])('a page and two workers fetch a file once between them: round %i', async () => {
+  const job = { cacheName: fresh(), bytes: BLOCK_BYTES + 4321 };
+  const all = await Promise.all([readInWorker(job), readOnPage(job), readInWorker(job)]);
+  expect(all).toEqual(all.map(() => ({ kind: 'done', isRight: true, sent: expect.any(Number) })));
+  const sent = all.reduce((sum, news) => sum + (news.kind === 'done' ? news.sent : 0), 0);
+  expect(sent).toBe(job.bytes);
 });
