@@ -50,8 +50,13 @@ export function fakeOpfs(): FakeOpfs {
     const size = Math.max(file.bytes.length, at + bytes.length);
     if (opfs.usage - file.bytes.length + size > opfs.quota)
       throw new DOMException('full', 'QuotaExceededError');
-    const grown = new Uint8Array(size);
-    grown.set(file.bytes);
+    // Appending copies what is there only when its memory is full.
+    const { buffer } = file.bytes;
+    const grown =
+      size <= buffer.byteLength
+        ? new Uint8Array(buffer, 0, size)
+        : new Uint8Array(new ArrayBuffer(2 * size), 0, size);
+    if (grown.buffer !== buffer) grown.set(file.bytes);
     grown.set(bytes, at);
     file.bytes = grown;
   };
@@ -62,15 +67,14 @@ export function fakeOpfs(): FakeOpfs {
     async getFile() {
       const { bytes } = file;
       // Readable until the file changes.
-      const blob = (from?: number, to?: number): Blob => {
-        const part = new Blob([bytes]).slice(from, to);
+      const blob = (from = 0, to = bytes.length): Blob => {
         const arrayBuffer = async (): Promise<ArrayBuffer> => {
           await turn();
           if (file.bytes !== bytes) throw new DOMException(name, 'NotReadableError');
-          return part.arrayBuffer();
+          return bytes.slice(from, to).buffer;
         };
         const text = async (): Promise<string> => new TextDecoder().decode(await arrayBuffer());
-        return { size: part.size, slice: blob, arrayBuffer, text } as unknown as Blob;
+        return { size: Math.min(to, bytes.length) - from, slice: blob, arrayBuffer, text } as unknown as Blob;
       };
       return blob();
     },
