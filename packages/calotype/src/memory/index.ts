@@ -16,7 +16,8 @@ export async function planPipeline(
   source: ModelSource,
   options: PipelinePlanOptions & Omit<LoadOptions, 'warmUp'> = {},
 ): Promise<PipelinePlan> {
-  const model = await DiffusionModel.load(source, { ...options, warmUp: false });
+  const fetching = { sparse: true, ...options.fetching };
+  const model = await DiffusionModel.load(source, { ...options, fetching, warmUp: false });
   try {
     return await planPipelineOf(model, options);
   } finally {

@@ -16,7 +16,7 @@ import { Verifier } from './verifier.ts';
 const DIRECT_BYTES = 2 * 2 ** 20;
 
 /**
- * Not so in files of up to this size. Structure with weights between its pieces takes a request for each piece, one after
+ * Not so in files of up to this size, unless the caller wants it `sparse`. Structure with weights between its pieces takes a request for each piece, one after
  * the other, and what is read ahead comes twice: 76 requests and 6.2 MB for a UNet of 13.7 MB.
  */
 const SMALL_BYTES = 4 * BLOCK_BYTES;
@@ -34,6 +34,8 @@ export interface CachedFileHost {
   offline: boolean;
   /** Whether to ask the server if what the cache has is still what it has. */
   revalidate: boolean;
+  /** Whether small files are read like large ones: without bringing chunks for a few bytes. */
+  sparse: boolean;
   /** The entry of that path; made where it is not there. */
   entry(path: string): Promise<CacheEntry>;
   /** Makes room by evicting other models. Throws `QuotaError` where there is none. */
@@ -139,7 +141,8 @@ export class CachedFile implements ByteSource {
     const opened = await this.#open(signal);
     const wanted = chunksOf(offset, length);
     const { remote, note } = opened;
-    const mayBeDirect = note.size! > SMALL_BYTES && length <= DIRECT_BYTES;
+    const isLarge = this.#host.sparse || note.size! > SMALL_BYTES;
+    const mayBeDirect = isLarge && length <= DIRECT_BYTES;
     if (mayBeDirect && remote?.kind === 'ranges' && this.#absentBytes(opened, wanted) > DIRECT_BYTES) {
       await fetchInto(remote, offset, target, this.#host.options, signal);
     } else {

@@ -250,6 +250,13 @@ describe('servers', () => {
     expect(host.requests).toHaveLength(1 + 4);
   });
 
+  test('nor is a small file fetched for its structure where the store is sparse', async () => {
+    const { host, open } = await setup();
+    const file = await (await open({ sparse: true })).open('weights');
+    expect(equal(await file.read(9 * MiB, 1000), weights.slice(9 * MiB, 9 * MiB + 1000))).toBe(true);
+    expect(host.sent).toBe(1000);
+  });
+
   test('an abort leaves other readers alone', async () => {
     const { open } = await setup();
     const file = await (await open()).open('weights');

@@ -52,6 +52,7 @@ export class CachedStore implements ModelStore {
       locks: host.locks,
       offline: false,
       revalidate: options.revalidate ?? true,
+      sparse: options.sparse ?? false,
       entry: async (path) => {
         const folder = await this.#open();
         return new CacheEntry(await folder.getDirectoryHandle(nameOf(path), { create: true }));

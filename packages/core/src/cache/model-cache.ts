@@ -51,6 +51,11 @@ export interface CachedStoreOptions extends FetchOptions {
    * default; files whose digest is given are not asked for.
    */
   revalidate?: boolean;
+  /**
+   * Whether a read of a few bytes never brings more than these. False by default: of files up to 32 MiB it brings whole
+   * chunks, since a model's structure would take dozens of requests, one after the other.
+   */
+  sparse?: boolean;
   /** Hears of bytes that come, at most every 50 ms and at the end. */
   onProgress?: (progress: FetchProgress) => void;
 }
