@@ -16,8 +16,9 @@ import { Verifier } from './verifier.ts';
 const DIRECT_BYTES = 2 * 2 ** 20;
 
 /**
- * Not so in files of up to this size, unless the caller wants it `sparse`. Structure with weights between its pieces takes a request for each piece, one after
- * the other, and what is read ahead comes twice: 76 requests and 6.2 MB for a UNet of 13.7 MB.
+ * Not so in files of up to this size, unless the caller wants it `sparse`. Structure with weights between its pieces takes
+ * a request for each piece, one after the other, and what is read ahead comes twice: 76 requests and 6.2 MB for a UNet of
+ * 13.7 MB.
  */
 const SMALL_BYTES = 4 * BLOCK_BYTES;
 
@@ -141,8 +142,8 @@ export class CachedFile implements ByteSource {
     const opened = await this.#open(signal);
     const wanted = chunksOf(offset, length);
     const { remote, note } = opened;
-    const isLarge = this.#host.sparse || note.size! > SMALL_BYTES;
-    const mayBeDirect = isLarge && length <= DIRECT_BYTES;
+    const isSparse = this.#host.sparse || note.size! > SMALL_BYTES;
+    const mayBeDirect = isSparse && length <= DIRECT_BYTES;
     if (mayBeDirect && remote?.kind === 'ranges' && this.#absentBytes(opened, wanted) > DIRECT_BYTES) {
       await fetchInto(remote, offset, target, this.#host.options, signal);
     } else {
