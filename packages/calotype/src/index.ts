@@ -12,6 +12,7 @@ export * from './errors.ts';
 export * from './lora/index.ts';
 export { ModelFolder, type ModelSource } from './model/folder.ts';
 export { generationDefaultsOf, type GenerationDefaults, type ModelFacts } from './model/facts.ts';
+export type { Colour, LatentColours } from './stages/preview.ts';
 export { DiffusionModel } from './model/model.ts';
 export type { Family } from './families/index.ts';
 export type {

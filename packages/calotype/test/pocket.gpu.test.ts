@@ -55,6 +55,18 @@ test.each<[string, string, string, number, string[]]>([
   expectFewBits(session, formats, inFloats);
 });
 
+test('previews have the colours that the decoder gives', async () => {
+  using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
+  const { facts, previewer } = pipeline.model;
+  const { factors, bias } = await previewer.learn(facts.latentChannels);
+  const said = [...facts.latentColours!.factors, facts.latentColours!.bias].flat();
+  const learnt = [...factors, bias].flat();
+  expect(said).toHaveLength(learnt.length);
+  // After another decoder its config has to say these.
+  const off = said.map((value, i) => Math.abs(value - learnt[i]!));
+  expect(Math.max(...off), JSON.stringify({ factors, bias })).toBeLessThan(1e-3);
+});
+
 /** All of it runs here, with weights that stay in the few bits they are stored in, but for these. */
 function expectFewBits(session: Session, formats: number, inFloats: string[]): void {
   const { path, quantized, islands } = session.report();

@@ -1,7 +1,7 @@
 import type { Session } from '@calotype/core';
 import { expect, test } from 'vitest';
 import { stableDiffusion } from '../families/stable-diffusion.ts';
-import { readFacts, type GenerationDefaults } from './facts.ts';
+import { latentColoursOf, readFacts, type GenerationDefaults } from './facts.ts';
 import { ModelFolder } from './folder.ts';
 
 /** The defaults of a folder whose `model_index.json` has these for its own. */
@@ -38,4 +38,28 @@ test.each([
     file: 'model_index.json',
     message: expect.stringContaining(message) as string,
   });
+});
+
+test('a decoder’s config says the colours of its latents', () => {
+  const factors = [
+    [1, 0, 0.5],
+    [0, -1, 0],
+  ];
+  const bias = [0.1, 0.2, 0.3];
+  expect(latentColoursOf({ _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias })).toEqual({
+    factors,
+    bias,
+  });
+  expect(latentColoursOf({ _latent_rgb_factors: factors })!.bias).toEqual([0, 0, 0]);
+  expect(latentColoursOf({})).toBeUndefined();
+});
+
+test.each([
+  [[[1, 2]], [0, 0, 0]],
+  [[[1, 2, '3']], [0, 0, 0]],
+  ['red', [0, 0, 0]],
+  [[[1, 2, 3]], [0]],
+])('refuses the colours %j with bias %j', (factors, bias) => {
+  const config = { _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias };
+  expect(() => latentColoursOf(config)).toThrow('expected three numbers for each channel');
 });

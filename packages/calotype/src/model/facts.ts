@@ -5,6 +5,7 @@ import { unknownFields } from '../samplers/names.ts';
 import type { SchedulerConfig } from '../samplers/types.ts';
 import type { DecoderFacts } from '../stages/decode-latents.ts';
 import type { LatentScaling } from '../stages/latent-scaling.ts';
+import type { Colour, LatentColours } from '../stages/preview.ts';
 import type { ModelFolder } from './folder.ts';
 
 /** How a model wants to be sampled where the caller says nothing. */
@@ -26,6 +27,8 @@ export interface ModelFacts {
   scaling: LatentScaling;
   /** Of the folder's own decoder. */
   decoder: DecoderFacts;
+  /** What a preview shows of latents, where the folder says (`_latent_rgb_factors` in `vae_decoder/config.json`). */
+  latentColours: LatentColours | undefined;
   /** What in the configs has no effect here, each in a sentence; empty for most models. */
   warnings: readonly string[];
   /** `scheduler_config.json` */
@@ -36,7 +39,7 @@ export interface ModelFacts {
   index: Readonly<Record<string, unknown>>;
 }
 
-/** @throws ModelFolderError without a scheduler config, and for defaults that are none */
+/** @throws ModelFolderError without a scheduler config, and for defaults and colours that are none */
 export async function readFacts(
   folder: ModelFolder,
   family: Family,
@@ -72,6 +75,7 @@ export async function readFacts(
       sampleSize: sampleSizeOf(vae ?? {}),
       scaleFactor,
     },
+    latentColours: latentColoursOf(vae ?? {}),
     warnings: unknownFields(scheduler).map(
       (field) => `scheduler/scheduler_config.json: '${field}' is known to no sampler and has no effect.`,
     ),
@@ -124,6 +128,28 @@ export function scalingOf(config: Readonly<Record<string, unknown>>): LatentScal
     mean: numbersOf(config['latents_mean']) ?? [0],
     std: numbersOf(config['latents_std']) ?? [1],
   };
+}
+
+/**
+ * The colours of latents by a decoder's config, in the names of ComfyUI's `latent_formats.py`: `_latent_rgb_factors`, a row of
+ * red, green and blue for each channel, and `_latent_rgb_factors_bias`.
+ *
+ * @throws ModelFolderError for what are no colours
+ */
+export function latentColoursOf(config: Readonly<Record<string, unknown>>): LatentColours | undefined {
+  const { _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias = [0, 0, 0] } = config;
+  if (factors === undefined) return undefined;
+  if (!Array.isArray(factors) || !factors.every(isColour) || !isColour(bias)) {
+    throw new ModelFolderError(
+      'vae_decoder/config.json',
+      'has _latent_rgb_factors that cannot be used: expected three numbers for each channel, and for the bias.',
+    );
+  }
+  return { factors, bias };
+}
+
+function isColour(value: unknown): value is Colour {
+  return Array.isArray(value) && value.length === 3 && value.every((part) => Number.isFinite(part));
 }
 
 /** Pixels that an autoencoder was trained for. Configs that say 32 only repeat the default of diffusers' class. */

@@ -19,7 +19,7 @@ import { LatentDecoder } from '../stages/decode-latents.ts';
 import { Denoiser } from '../stages/denoise.ts';
 import { LatentEncoder } from '../stages/encode-image.ts';
 import { StageKernels } from '../stages/kernels.ts';
-import { Previewer } from '../stages/preview.ts';
+import { coloursOf, Previewer } from '../stages/preview.ts';
 import type { TextEncoder } from '../stages/text-encoder.ts';
 import { loadTokenizer } from '../tokenizer/index.ts';
 import { findDecoder, type FoundDecoder } from './decoder.ts';
@@ -100,7 +100,8 @@ export class DiffusionModel implements EncodeContext {
     this.loras = new LoraSet(
       new Map([['denoiser', parts.denoising.session], ...(encoders as [LoraComponent, Session][])]),
     );
-    this.previewer = new Previewer(parts.engine, parts.kernels, parts.decoder, parts.family.name);
+    const colours = parts.facts.latentColours ?? coloursOf(parts.family.name);
+    this.previewer = new Previewer(parts.engine, parts.kernels, parts.decoder, colours);
     this.denoiserComponent = parts.denoiserComponent;
     this.#graphs = graphs;
     this.#weights = options.weights;

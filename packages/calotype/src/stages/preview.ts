@@ -11,46 +11,72 @@ const SAMPLE_SIZE = 32;
 /** Latents between the independent values of the sample, so that it is smooth as pictures are. */
 const GRAIN = 4;
 
+/** Red, green and blue, from -1 to 1. */
+export type Colour = readonly [number, number, number];
+
+/** Colours of latents: the sum of what each channel's value adds, and of the bias. */
+export interface LatentColours {
+  /** What one unit of each channel adds. */
+  factors: readonly Colour[];
+  bias: Colour;
+}
+
 /**
- * Colours (red, green, blue from -1 to 1) that one unit of each latent channel adds. Found by least squares between latents
- * and pictures; ComfyUI's `latent_formats.py` lists the same for these autoencoders.
+ * Of families whose folders do not tell. Found by least squares between latents and pictures; ComfyUI's `latent_formats.py`
+ * lists the same for these autoencoders.
  */
-const colours: Readonly<Record<string, readonly (readonly [number, number, number])[]>> = {
-  'stable-diffusion': [
-    [0.3512, 0.2297, 0.3227],
-    [0.325, 0.4974, 0.235],
-    [-0.2829, 0.1762, 0.2721],
-    [-0.212, -0.2616, -0.7177],
-  ],
-  'stable-diffusion-xl': [
-    [0.3651, 0.4232, 0.4341],
-    [-0.2533, -0.0042, 0.1068],
-    [0.1076, 0.1111, -0.0362],
-    [-0.3165, -0.2492, -0.2188],
-  ],
+const known: Readonly<Record<string, LatentColours>> = {
+  'stable-diffusion': {
+    factors: [
+      [0.3512, 0.2297, 0.3227],
+      [0.325, 0.4974, 0.235],
+      [-0.2829, 0.1762, 0.2721],
+      [-0.212, -0.2616, -0.7177],
+    ],
+    bias: [0, 0, 0],
+  },
+  'stable-diffusion-xl': {
+    factors: [
+      [0.3651, 0.4232, 0.4341],
+      [-0.2533, -0.0042, 0.1068],
+      [0.1076, 0.1111, -0.0362],
+      [-0.3165, -0.2492, -0.2188],
+    ],
+    bias: [0, 0, 0],
+  },
 };
+
+/** The colours of a family's latents, where they are known. */
+export function coloursOf(family: string): LatentColours | undefined {
+  return known[family];
+}
 
 /**
  * Pictures of latents that cost next to nothing: no decoder runs, each latent becomes one pixel, whose colour is a linear
- * function of it. For the families that many pictures were compared of, it is known; for all others it is learnt from the
- * model's own decoder, by least squares over one decoded sample, so that it suits any number of channels.
+ * function of it. Where neither the model's folder nor its family tells it, it is learnt from the model's own decoder, by least
+ * squares over one decoded sample, so that it suits any number of channels.
  */
 export class Previewer {
   readonly #engine: Engine;
   readonly #kernels: StageKernels;
   readonly #decoder: LatentDecoder;
-  readonly #family: string;
+  readonly #colours: LatentColours | undefined;
   readonly #pictures: PictureMaker;
   /** [channels + 1, 3], the bias last. */
   #projection: Promise<Tensor> | undefined;
   #found: Tensor | undefined;
 
-  /** @param family name of the model's family */
-  constructor(engine: Engine, kernels: StageKernels, decoder: LatentDecoder, family: string) {
+  /** @param colours of the latents, where they are known */
+  constructor(
+    engine: Engine,
+    kernels: StageKernels,
+    decoder: LatentDecoder,
+    colours: LatentColours | undefined,
+  ) {
     this.#engine = engine;
     this.#kernels = kernels;
     this.#decoder = decoder;
-    this.#family = family;
+    this.#colours = colours;
     this.#pictures = new PictureMaker(engine, kernels);
   }
 
@@ -92,15 +118,14 @@ export class Previewer {
   }
 
   async #find(channels: number, signal: AbortSignal | undefined): Promise<Tensor> {
-    const known = colours[this.#family];
-    const projection =
-      known?.length === channels
-        ? Float32Array.from([...known.flat(), 0, 0, 0])
-        : await this.#learn(channels, signal);
+    const { factors, bias } =
+      this.#colours?.factors.length === channels ? this.#colours : await this.learn(channels, signal);
+    const projection = Float32Array.from([...factors, bias].flat());
     return uploadTensor(this.#engine, [channels + 1, 3], projection, 'preview colours');
   }
 
-  async #learn(channels: number, signal: AbortSignal | undefined): Promise<Float32Array<ArrayBuffer>> {
+  /** The colours that come nearest to what the decoder makes of a small sample, which takes as long as a picture of 256 pixels. */
+  async learn(channels: number, signal?: AbortSignal): Promise<LatentColours> {
     const sample = smoothNoise(channels, SAMPLE_SIZE);
     const shape = [1, channels, SAMPLE_SIZE, SAMPLE_SIZE];
     using latents = uploadTensor(this.#engine, shape, sample, 'sample');
@@ -109,11 +134,13 @@ export class Previewer {
     const [black, white] = range;
     const pixels = (await planes.data()) as ArrayLike<number>;
     const means = meanColours(pixels, SAMPLE_SIZE, scaleFactor);
-    return leastSquares(
+    const projection = leastSquares(
       sample,
       means.map((value) => (2 * (value - black)) / (white - black) - 1),
       channels,
     );
+    const row = (i: number): Colour => [...projection.subarray(3 * i, 3 * i + 3)] as unknown as Colour;
+    return { factors: Array.from({ length: channels }, (_, i) => row(i)), bias: row(channels) };
   }
 
   dispose(): void {
