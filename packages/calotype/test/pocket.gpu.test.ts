@@ -3,6 +3,7 @@ import { readSafetensors } from '@calotype/dev/safetensors';
 import { beforeAll, expect, test } from 'vitest';
 import { pageEngine } from '../../core/test/engine.ts';
 import { TextToImagePipeline } from '../src/index.ts';
+import { learnColours } from '../src/stages/learn-colours.ts';
 import { relativeL2 } from './numbers.ts';
 
 // The weights that ship, against onnxruntime's CPU (packages/pocket/training/make_reference.py).
@@ -57,8 +58,8 @@ test.each<[string, string, string, number, string[]]>([
 
 test('previews have the colours that the decoder gives', async () => {
   using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
-  const { facts, previewer } = pipeline.model;
-  const { factors, bias } = await previewer.learn(facts.latentChannels);
+  const { facts, decoder } = pipeline.model;
+  const { factors, bias } = await learnColours(engine, decoder, facts.latentChannels);
   const said = [...facts.latentColours!.factors, facts.latentColours!.bias].flat();
   const learnt = [...factors, bias].flat();
   expect(said).toHaveLength(learnt.length);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { leastSquares, meanColours } from './preview.ts';
+import { leastSquares, meanColours } from './learn-colours.ts';
 
 test.each([4, 8, 16])('finds the colours of %i channels again', (channels) => {
   const samples = 400;
