@@ -46,12 +46,12 @@ test('a decoder’s config says the colours of its latents', () => {
     [0, -1, 0],
   ];
   const bias = [0.1, 0.2, 0.3];
-  expect(latentColoursOf({ _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias })).toEqual({
+  expect(latentColoursOf({ _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias }, 2)).toEqual({
     factors,
     bias,
   });
-  expect(latentColoursOf({ _latent_rgb_factors: factors })!.bias).toEqual([0, 0, 0]);
-  expect(latentColoursOf({})).toBeUndefined();
+  expect(latentColoursOf({ _latent_rgb_factors: factors }, 2)!.bias).toEqual([0, 0, 0]);
+  expect(latentColoursOf({}, 2)).toBeUndefined();
 });
 
 test.each([
@@ -59,7 +59,8 @@ test.each([
   [[[1, 2, '3']], [0, 0, 0]],
   ['red', [0, 0, 0]],
   [[[1, 2, 3]], [0]],
+  [[], [0, 0, 0]],
 ])('refuses the colours %j with bias %j', (factors, bias) => {
   const config = { _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias };
-  expect(() => latentColoursOf(config)).toThrow('expected three numbers for each channel');
+  expect(() => latentColoursOf(config, 1)).toThrow('expected three numbers for each channel');
 });

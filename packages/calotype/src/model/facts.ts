@@ -75,7 +75,7 @@ export async function readFacts(
       sampleSize: sampleSizeOf(vae ?? {}),
       scaleFactor,
     },
-    latentColours: latentColoursOf(vae ?? {}),
+    latentColours: latentColoursOf(vae ?? {}, latentChannels),
     warnings: unknownFields(scheduler).map(
       (field) => `scheduler/scheduler_config.json: '${field}' is known to no sampler and has no effect.`,
     ),
@@ -136,13 +136,17 @@ export function scalingOf(config: Readonly<Record<string, unknown>>): LatentScal
  *
  * @throws ModelFolderError for what are no colours
  */
-export function latentColoursOf(config: Readonly<Record<string, unknown>>): LatentColours | undefined {
+export function latentColoursOf(
+  config: Readonly<Record<string, unknown>>,
+  channels: number,
+): LatentColours | undefined {
   const { _latent_rgb_factors: factors, _latent_rgb_factors_bias: bias = [0, 0, 0] } = config;
   if (factors === undefined) return undefined;
-  if (!Array.isArray(factors) || !factors.every(isColour) || !isColour(bias)) {
+  const areFactors = Array.isArray(factors) && factors.length === channels && factors.every(isColour);
+  if (!areFactors || !isColour(bias)) {
     throw new ModelFolderError(
       'vae_decoder/config.json',
-      'has _latent_rgb_factors that cannot be used: expected three numbers for each channel, and for the bias.',
+      `has _latent_rgb_factors that cannot be used: expected three numbers for each channel, of which there are ${channels}, and for the bias.`,
     );
   }
   return { factors, bias };
