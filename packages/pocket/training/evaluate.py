@@ -20,7 +20,6 @@ from pocket.scoring import family_scores, item_from_labels, judge_pictures, load
 from pocket.sheets import write_sheets
 
 TEACHER_STEPS = size(25, 2)
-SEEDS_PER_PROMPT = 2
 VARIANTS = {
     "teacher": {"weights": "teacher.pt", "steps": TEACHER_STEPS, "quantised": False},
     "student": {"weights": "student.pt", "steps": 4, "quantised": False},
@@ -43,7 +42,7 @@ def build(options, variant, device):
 
 def score(options, device):
     with open(options.prompts) as file:
-        items = [item for item in json.load(file)[:: options.every] for _ in range(SEEDS_PER_PROMPT)]
+        items = [item for item in json.load(file)[:: options.every] for _ in range(options.seeds)]
     judge = wait_for(os.path.join(options.runs, "judge.pt"))
     pictures = build(options, options.variant, device)([item["prompt"] for item in items], list(range(len(items))))
     return family_scores(items, judge_pictures(load_judge(judge, device), pictures, device))
@@ -89,6 +88,7 @@ def main():
     parser.add_argument("--out", default="runs")
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--every", type=int, default=size(1, 80), help="use one prompt in this many")
+    parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
     parser.add_argument("--pool", type=int, default=size(12000, 24), help="training pictures to search for neighbours")
     parser.add_argument("--workers", type=int, default=16)
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from .holdout import is_held_out
 from .palette import COLOURS, HUED, colour_rgb, recolour
 from .scenes import OUTDOOR_GROUND, SCENE_PHRASES, SIZE, Backdrop
 
-STYLE_WEIGHTS = {"3d": 6, "flat": 1.4, "cartoon": 1.6, "retro": 2.2}
+STYLE_WEIGHTS = {"3d": 3.6, "flat": 1.2, "cartoon": 2.2, "retro": 3}
 _COLOUR_WORDS = set(COLOURS) | {"gold", "golden"}
 WHITE = (255, 255, 255)
 
