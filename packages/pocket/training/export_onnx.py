@@ -41,6 +41,15 @@ SCHEDULER = {
 }
 
 
+def preview_colours(folder):
+    """The decoder's `_latent_rgb_factors` that the folder has already; `npm run test:gpu -- pocket.gpu` says whether they still hold."""
+    try:
+        with open(os.path.join(folder, "vae_decoder", "config.json")) as file:
+            return {name: value for name, value in json.load(file).items() if name.startswith("_latent_rgb_factors")}
+    except FileNotFoundError:
+        return {}
+
+
 def write_json(value, path):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as file:
@@ -58,7 +67,7 @@ def main():
     parts = {
         "text_encoder": (text_encoder_graph(student, TEXT_CONFIG), TEXT_CONFIG),
         "unet": (unet_graph(student, unet_config), unet_config),
-        "vae_decoder": (vae_decoder_graph(vae["weights"], decoder), decoder),
+        "vae_decoder": (vae_decoder_graph(vae["weights"], decoder), {**decoder, **preview_colours(options.out)}),
         "vae_encoder": (vae_encoder_graph(vae["weights"], encoder), encoder),
     }
     for name, (model, config) in parts.items():
