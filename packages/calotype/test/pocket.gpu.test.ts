@@ -1,6 +1,6 @@
 import { createSession, type Engine, Tensor, type Session } from '@calotype/core';
 import { readSafetensors } from '@calotype/dev/safetensors';
-import { beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pageEngine } from '../../core/test/engine.ts';
 import { TextToImagePipeline } from '../src/index.ts';
 import { learnColours } from '../src/stages/learn-colours.ts';
@@ -9,6 +9,7 @@ import { relativeL2 } from './numbers.ts';
 // The weights that ship, against onnxruntime's CPU (packages/pocket/training/make_reference.py).
 
 let engine: Engine;
+let pipeline: TextToImagePipeline;
 let reference: ReturnType<typeof readSafetensors>;
 
 const recorded = (name: string): Float32Array<ArrayBuffer> =>
@@ -16,12 +17,14 @@ const recorded = (name: string): Float32Array<ArrayBuffer> =>
 
 beforeAll(async () => {
   engine = await pageEngine();
+  pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
   const file = await fetch(new URL('./fixtures/pocket-reference.safetensors', import.meta.url));
   reference = readSafetensors(new Uint8Array(await file.arrayBuffer()));
 });
 
+afterAll(() => pipeline.dispose());
+
 test('a prompt and start latents give the final latents that onnxruntime gives', async () => {
-  using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
   expect(pipeline.defaults).toEqual({ numInferenceSteps: 4, guidanceScale: 1 });
   expect(pipeline.defaultSize).toBe(256);
   using generation = await pipeline.begin({
@@ -57,7 +60,6 @@ test.each<[string, string, string, number, string[]]>([
 });
 
 test('previews have the colours that the decoder gives', async () => {
-  using pipeline = await TextToImagePipeline.fromPretrained('/pocket/', { engine, warmUp: false });
   const { facts, decoder } = pipeline.model;
   const { factors, bias } = await learnColours(engine, decoder, facts.latentChannels);
   const said = [...facts.latentColours!.factors, facts.latentColours!.bias].flat();

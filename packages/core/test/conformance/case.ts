@@ -1,3 +1,4 @@
+import type { NodeTestFiles } from '@calotype/dev/onnx-node';
 import { CalotypeError, UnsupportedOpError } from '../../src/errors.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -27,15 +28,8 @@ export interface Outcome {
   reason: string;
 }
 
-/** One test's files. */
-export interface CaseFiles {
-  name: string;
-  model: Uint8Array<ArrayBuffer>;
-  reference: Uint8Array<ArrayBuffer>;
-}
-
 /** Runs one of ONNX's node tests through a session, as an application would. Throws for nothing that the test does. */
-export async function runCase(files: CaseFiles, engine: Engine): Promise<Outcome> {
+export async function runCase(files: NodeTestFiles, engine: Engine): Promise<Outcome> {
   const model = await readModel(mapStore({ 'model.onnx': files.model }), 'model.onnx');
   const outcome = describe(files.name, model);
   try {
@@ -47,7 +41,7 @@ export async function runCase(files: CaseFiles, engine: Engine): Promise<Outcome
   return outcome;
 }
 
-async function runModel(files: CaseFiles, engine: Engine, outcome: Outcome): Promise<void> {
+async function runModel(files: NodeTestFiles, engine: Engine, outcome: Outcome): Promise<void> {
   const references = readReferences(files.reference);
   const session = await createSession(files.model, { engine, precision: 'f32' });
   try {

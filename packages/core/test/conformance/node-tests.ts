@@ -1,6 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fixturesDir } from '@calotype/dev/fixtures';
+import { unpackNodeTests } from '@calotype/dev/onnx-node';
 import { buildTemplate } from '../../src/graph/build.ts';
 import { NeedsInputValue } from '../../src/graph/force.ts';
 import type { Graph } from '../../src/graph/graph.ts';
@@ -22,15 +23,10 @@ export interface NodeTest {
 
 /** Reads all of them. */
 export async function* nodeTests(): AsyncGenerator<NodeTest> {
-  const base = join(fixturesDir, 'onnx-node');
-  const names = (await readdir(base)).filter((name) => name.startsWith('test_')).toSorted();
-  for (const name of names) {
-    const [file, contents] = await Promise.all(
-      ['model.onnx', 'reference.safetensors'].map((part) => readFile(join(base, name, part))),
-    );
-    const store = mapStore({ 'model.onnx': new Uint8Array(file!) });
-    const source = await readModel(store, 'model.onnx');
-    yield { name, source, references: readReferences(new Uint8Array(contents!)) };
+  const tar = await readFile(join(fixturesDir, 'onnx-node.tar'));
+  for (const { name, model, reference } of await unpackNodeTests(new Uint8Array(tar))) {
+    const source = await readModel(mapStore({ 'model.onnx': model }), 'model.onnx');
+    yield { name, source, references: readReferences(reference) };
   }
 }
 
