@@ -10,12 +10,12 @@ export const fixturesDir: string = fileURLToPath(new URL('../../../.cache/fixtur
 
 const archivesDir = fileURLToPath(new URL('../fixtures', import.meta.url));
 
-/** Kept as a tar, beside the folders: `unpackNodeTests` reads its thousands of small files at once. */
+/** Thousands of small files: they stay a tar, which `unpackNodeTests` reads at once. */
 const keptWhole = 'onnx-node.tar.zst';
 
 /**
- * Unpacks every `fixtures/*.tar.zst` of this package but {@link keptWhole}, unless that was done before, and returns {@link fixturesDir}.
- * Vitest does it before the first test of a run; scripts call it themselves.
+ * Unpacks every `fixtures/*.tar.zst` of this package ({@link keptWhole} no further than to its tar), unless that was done
+ * before, and returns {@link fixturesDir}. Vitest does it before the first test of a run; scripts call it themselves.
  */
 export async function unpackFixtures(): Promise<string> {
   const names = (await readdir(archivesDir)).filter((name) => name.endsWith('.tar.zst')).toSorted();
